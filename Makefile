@@ -1,0 +1,65 @@
+# Every target sets up what it needs; a fresh machine needs python3 (3.11 or newer) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UNIT := -m "not kafka"
+MATRIX ?= 3.11 3.12 3.13
+
+.PHONY: demo test check unit format lint types matrix wheel wheel-check bench lock clean help
+
+help:                 ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11: run make PYTHON=python3.12 (or another)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)        ## run everything at once on this machine; report in demo-out/report.html
+	$(BIN)/streamproc demo --out demo-out
+
+test: $(STAMP)        ## all tests, on a real broker
+	$(BIN)/python -m pytest
+
+unit: $(STAMP)        ## tests that need no broker
+	$(BIN)/python -m pytest $(UNIT)
+
+check: lint types test  ## what CI runs: format, lint, types, all tests
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+format: $(STAMP)      ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+matrix:               ## unit tests on each Python of MATRIX that is at hand
+	@found=0; for version in $(MATRIX); do \
+	  if python$$version -c pass 2>/dev/null; then found=1; echo "== Python $$version"; \
+	    $(MAKE) --no-print-directory unit VENV=.venv-$$version PYTHON=python$$version || exit 1; \
+	  else echo "== Python $$version is not here, skipped"; fi; done; test $$found = 1
+
+wheel: $(STAMP)       ## build sdist and wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+wheel-check: wheel    ## install the wheel in an empty environment elsewhere and run its demo
+	@$(BIN)/python -m tests.wheel_check dist
+
+bench: $(STAMP)       ## speed, beside a plain loop of the same kernels
+	$(BIN)/streamproc bench
+
+lock:                 ## resolve the newest allowed versions into requirements.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --extra dev \
+	  --custom-compile-command "make lock" --upgrade --quiet -o requirements.lock pyproject.toml
+
+clean:                ## remove what the targets made
+	rm -rf $(VENV) .venv-3.* dist build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

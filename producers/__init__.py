@@ -1,0 +1,1 @@
+"""Into Kafka: sources of frames, cutting, publishing."""

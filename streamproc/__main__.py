@@ -1,0 +1,22 @@
+"""The console script: sets what must be set before OpenCV is imported, then hands over to the command line."""
+
+from __future__ import annotations
+
+import os
+
+# Pixels OpenCV decodes at most; read once, when cv2 is imported. Without it a picture of 48 kB may take 2.3 GB.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
+# One thread of ours for each core: the libraries' own pools would fight over them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def main() -> None:
+    """Run the command line."""
+    from streamproc.cli import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

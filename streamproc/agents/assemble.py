@@ -1,0 +1,211 @@
+"""The assemble agent: features in, events and pictures out. Carries only: decode, assemble, merge, send.
+
+All its state is memory: open frames are rebuilt by reading again from the committed offset, which never passes a frame
+that is still open; what was emitted already is read back from the events topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from faust.types import EventT, Message, StreamT
+
+from streamproc import wire
+from streamproc.agents import guard
+from streamproc.agents.batches import Batch, MakeWindow, Window, collect
+from streamproc.agents.transport import StreamApp
+from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
+from streamproc.aggregator.recognition import FrameView, frame_event, merge_frame
+from streamproc.metrics import Metrics
+from streamproc.model import FrameEvent, FrameKey
+from streamproc.operators.pixels import encode
+from streamproc.settings import Settings
+from streamproc.topics import Topics
+
+ReadBack: TypeAlias = Callable[[int, int], Iterable[FrameKey]]
+"""(partition, since_ms) -> frames whose events are out, in log order."""
+
+TICK_S = 0.25
+_CLOCK_MARGIN_MS = 60_000  # record timestamps come from several hosts
+
+
+@dataclass(slots=True, eq=False)
+class _Partition:
+    generation: int
+    assembler: Assembler
+    next_picture_s: dict[str, float] = field(default_factory=dict)
+
+
+class Aggregation:
+    """Assembles the frames of all partitions of one worker. Called by one thread at a time."""
+
+    def __init__(self, settings: Settings, *, metrics: Metrics, read_back: ReadBack) -> None:
+        self._settings = settings
+        self._topics = Topics(settings.prefix)
+        self._metrics = metrics
+        self._read_back = read_back
+        self._partitions: dict[int, _Partition] = {}
+
+    def __call__(self, batch: Batch) -> None:
+        """Take a batch of features (an empty one looks at deadlines) and emit the frames that are done."""
+        for event in batch.events:
+            self._take(batch, event.message)
+        for number, partition in self._partitions.items():
+            for closed in partition.assembler.finish(time.monotonic()):
+                self._emit(batch, number, partition, closed)
+        assemblers = [partition.assembler for partition in self._partitions.values()]
+        self._metrics.open_frames.set(sum(assembler.open_frames for assembler in assemblers))
+        self._metrics.open_bytes.set(sum(assembler.open_bytes for assembler in assemblers))
+        batch.floors = {
+            number: (partition.generation, partition.assembler.needed_offset())
+            for number, partition in self._partitions.items()
+        }
+
+    def keep_only(self, partitions: set[int]) -> None:
+        """Forget partitions that now belong to another worker."""
+        for number in set(self._partitions) - partitions:
+            del self._partitions[number]
+
+    @property
+    def holds_frames(self) -> bool:
+        """Whether a deadline may pass without a new record."""
+        return any(partition.assembler.open_frames for partition in self._partitions.values())
+
+    def _take(self, batch: Batch, message: Message) -> None:
+        partition = self._partition(message)
+        if partition is None:
+            return
+        value = guard.value_bytes(message)
+        try:
+            features = wire.decode_features(value)
+        except Exception as error:  # noqa: BLE001 - every error is one dead letter
+            bad = guard.as_bad_message(error)
+            guard.dead_letter(batch, message, bad, stage="assemble", topics=self._topics, metrics=self._metrics)
+            return
+        outcome = partition.assembler.add(
+            features, size_bytes=len(value), offset=message.offset, now_s=time.monotonic()
+        )
+        if outcome is not None:
+            self._metrics.tiles.labels(outcome).inc()
+
+    def _partition(self, message: Message) -> _Partition | None:
+        """The state of the record's partition; anew for each assignment, with what was emitted before."""
+        known = self._partitions.get(message.partition)
+        if known is not None and known.generation >= message.generation_id:
+            return known if known.generation == message.generation_id else None
+        settings = self._settings
+        assembler = Assembler(
+            Limits(
+                deadline_s=settings.frame_deadline_s,
+                min_coverage=settings.min_coverage,
+                max_frames=settings.max_open_frames,
+                max_bytes=settings.max_open_bytes,
+            )
+        )
+        since_ms = int(message.timestamp * 1000) - _CLOCK_MARGIN_MS
+        for key in self._read_back(message.partition, since_ms):
+            assembler.resume(key.camera, key.run, last_sequence=key.sequence)
+        partition = _Partition(generation=message.generation_id, assembler=assembler)
+        self._partitions[message.partition] = partition
+        return partition
+
+    def _emit(self, batch: Batch, number: int, partition: _Partition, closed: ClosedFrame) -> None:
+        started_ns = time.time_ns()
+        view = merge_frame(closed)
+        event = frame_event(
+            closed, view, tiles_topic=self._topics.tiles, assembling_ns=started_ns, emitted_ns=time.time_ns()
+        )
+        headers, value = wire.encode_frame_event(event)
+        key = event.camera.encode()
+        batch.send(topic=self._topics.events, partition=number, key=key, value=value, headers=headers)
+        if view.preview is not None and self._picture_is_due(partition, event.camera):
+            self._send_pictures(batch, number, event, view)
+        self._count(closed, event)
+
+    def _picture_is_due(self, partition: _Partition, camera: str) -> bool:
+        """At most `preview_per_s` of wall-clock time, however fast an archive is played."""
+        now_s, rate = time.monotonic(), self._settings.preview_per_s
+        if rate <= 0 or now_s < partition.next_picture_s.get(camera, 0.0):
+            return False
+        if len(partition.next_picture_s) > 10_000:
+            partition.next_picture_s.clear()
+        partition.next_picture_s[camera] = now_s + 1 / rate
+        return True
+
+    def _send_pictures(self, batch: Batch, number: int, event: FrameEvent, view: FrameView) -> None:
+        pictures = {"preview": (view.preview, "jpeg"), "edges": (view.edges, "png")}
+        for kind, (pixels, codec) in pictures.items():
+            if pixels is None:
+                continue
+            batch.send(
+                topic=self._topics.edges,
+                partition=number,
+                key=event.camera.encode(),
+                value=encode(pixels, codec=codec, jpeg_quality=80),
+                headers=wire.picture_headers(
+                    event.key, kind=kind, content_type=f"image/{codec}", captured_ns=event.captured_ns
+                ),
+            )
+
+    def _count(self, closed: ClosedFrame, event: FrameEvent) -> None:
+        metrics, camera = self._metrics, self._metrics.camera(event.camera)
+        for outcome, count in closed.tiles.items():
+            metrics.tiles.labels(outcome).inc(count)
+        metrics.frames.labels(camera, event.outcome).inc()
+        for stage, milliseconds in event.latency_ms.items():
+            if stage == "total":
+                metrics.event_seconds.labels(camera).observe(max(0.0, milliseconds / 1000))
+            else:
+                metrics.stage_seconds.labels(stage).observe(max(0.0, milliseconds / 1000))
+
+
+class Acknowledger:
+    """Holds read records until no open frame needs them, then acknowledges them in order."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, tuple[int, deque[EventT]]] = {}
+
+    def settled(self, batch: Batch) -> None:
+        """Take the records of a delivered batch, and acknowledge all that lie below their partition's floor."""
+        for event in batch.events:
+            message = event.message
+            message.value = b""  # the bytes are not needed any more, the record is until it is acknowledged
+            event.value = b""
+            generation, waiting = self._waiting.get(message.partition, (-1, deque()))
+            if generation != message.generation_id:
+                waiting = deque()
+                self._waiting[message.partition] = (message.generation_id, waiting)
+            waiting.append(event)
+        for number, (generation, floor) in batch.floors.items():
+            known, waiting = self._waiting.get(number, (-1, deque()))
+            while known == generation and waiting and (floor is None or waiting[0].message.offset < floor):
+                waiting.popleft().ack()
+
+
+def add_assemble_agent(
+    app: StreamApp, aggregation: Aggregation, *, settings: Settings, make_window: MakeWindow
+) -> None:
+    """Register the agent that turns features into events on `app`; the window's pool must have one thread."""
+    features = app.topic(Topics(settings.prefix).features, key_type=bytes, value_type=bytes, value_serializer="raw")
+
+    async def assemble(stream: StreamT[bytes]) -> None:
+        window = make_window(work=aggregation, settled=Acknowledger().settled)
+        ticker = asyncio.create_task(_look_at_deadlines(aggregation, window))
+        try:
+            await collect(stream, window, limit=4 * settings.batch_tiles)
+        finally:
+            ticker.cancel()
+
+    app.agent(features, name="assemble")(assemble)
+
+
+async def _look_at_deadlines(aggregation: Aggregation, window: Window) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        if aggregation.holds_frames and not window.busy:
+            await window.submit([])

@@ -1,0 +1,174 @@
+"""Batches of records on their way through one executor hop, out through the publisher, and acknowledged in order.
+
+One `await` for each tile costs about 4 ms of event loop; so whatever has arrived goes to the pool at once, several
+batches are in flight, and each is acknowledged after the delivery reports of all its results, in the order in which
+its records were read. Faust commits past an unfinished record when acks are out of order (faust-streaming #606).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Protocol, TypeAlias
+
+from faust.types import EventT, StreamT
+
+from streamproc.publisher import Publisher
+from streamproc.wire import Headers
+
+log = logging.getLogger(__name__)
+
+
+class Batch:
+    """Records handled together, and the account of what was sent for them.
+
+    Done when the work has returned and every record sent through it has its delivery report. Thread-safe where it
+    must be: the work runs in the pool, reports come on the publisher's thread, waiting happens on the loop.
+
+    Attributes:
+        floors: Set by work that holds records back: (generation, lowest offset still needed) by partition.
+    """
+
+    def __init__(self, events: Sequence[EventT], *, publisher: Publisher, loop: asyncio.AbstractEventLoop) -> None:
+        self.events = events
+        self.floors: dict[int, tuple[int, int | None]] = {}
+        self._publisher = publisher
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._unsettled = 1  # the work itself
+        self._error: BaseException | None = None
+        self._done: asyncio.Future[None] = loop.create_future()
+
+    def send(self, *, topic: str, partition: int, key: bytes, value: bytes, headers: Headers) -> None:
+        """Send one result; the batch is not done before it is delivered."""
+        with self._lock:
+            self._unsettled += 1
+        try:
+            self._publisher.send(
+                topic=topic,
+                partition=partition,
+                key=key,
+                value=value,
+                headers=headers,
+                on_delivery=lambda error, _offset: self._settle(error),
+            )
+        except BaseException:
+            self._settle(None)
+            raise
+
+    def run(self, work: Callable[[Batch], None]) -> None:
+        """Do the work, on a pool thread; whatever it raises is kept for `wait`."""
+        error: BaseException | None = None
+        try:
+            work(self)
+        except BaseException as raised:  # noqa: BLE001 - carried to the loop, which ends the worker
+            error = raised
+        self._settle(error)
+
+    async def wait(self) -> None:
+        """Wait until all is delivered.
+
+        Raises:
+            DeliveryError: A result was not delivered: the records must not be acknowledged.
+        """
+        await self._done
+
+    def _settle(self, error: BaseException | None) -> None:
+        with self._lock:
+            self._unsettled -= 1
+            self._error = self._error or error
+            last = self._unsettled == 0
+        if last and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if self._done.done():
+            return
+        if self._error is None:
+            self._done.set_result(None)
+        else:
+            self._done.set_exception(self._error)
+
+
+Work: TypeAlias = Callable[[Batch], None]
+Settled: TypeAlias = Callable[[Batch], None]
+Crash: TypeAlias = Callable[[BaseException], None]
+
+
+class Window:
+    """Several batches in flight, finished in order.
+
+    Args:
+        work: Runs on the pool for each batch; sends results through `Batch.send`.
+        settled: Runs on the loop when a batch and all before it are delivered; acknowledges.
+        crash: Called once when a batch failed for good; nothing is acknowledged after that.
+        size: Batches in flight; `submit` waits for a free place.
+    """
+
+    def __init__(
+        self, *, pool: Executor, publisher: Publisher, work: Work, settled: Settled, crash: Crash, size: int
+    ) -> None:
+        self._pool, self._publisher, self._work = pool, publisher, work
+        self._settled, self._crash = settled, crash
+        self._places = asyncio.Semaphore(size)
+        self._in_flight: asyncio.Queue[Batch] = asyncio.Queue()
+        self._finisher: asyncio.Task[None] | None = None
+        self._failed = False
+        self._under_way = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is under way."""
+        return self._under_way > 0
+
+    async def submit(self, events: Sequence[EventT]) -> None:
+        """Send a batch on its way; waits while the window is full."""
+        await self._places.acquire()
+        if self._failed:
+            return
+        loop = asyncio.get_running_loop()
+        if self._finisher is None:
+            self._finisher = loop.create_task(self._finish_in_order())
+        batch = Batch(events, publisher=self._publisher, loop=loop)
+        self._under_way += 1
+        self._in_flight.put_nowait(batch)
+        loop.run_in_executor(self._pool, batch.run, self._work)
+
+    async def _finish_in_order(self) -> None:
+        while True:
+            batch = await self._in_flight.get()
+            try:
+                await batch.wait()
+                self._settled(batch)
+            except Exception as error:  # noqa: BLE001 - nothing may be acknowledged any more: end the worker
+                self._failed = True
+                log.critical("a result could not be delivered, stopping without acknowledging its input: %s", error)
+                self._crash(error)
+                return
+            finally:
+                self._under_way -= 1
+                self._places.release()
+
+
+class MakeWindow(Protocol):
+    """Makes an agent's window when its stream starts."""
+
+    def __call__(self, *, work: Work, settled: Settled) -> Window: ...
+
+
+async def collect(stream: StreamT[bytes], window: Window, *, limit: int) -> None:
+    """Gather what has arrived into batches: full ones while there is more, a short one when the queue runs dry.
+
+    Records of an assignment that is gone are dropped unsent; they will be read again.
+    """
+    events: list[EventT] = []
+    async for event in stream.noack().events():
+        if events and events[0].message.generation_id != event.message.generation_id:
+            events = []
+        events.append(event)
+        if len(events) >= limit or stream.channel.queue.empty():
+            await window.submit(events)
+            events = []

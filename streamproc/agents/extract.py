@@ -1,0 +1,128 @@
+"""The extract agent: tiles in, features out. Carries only: judge, decode, run the pipeline, send."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import msgspec
+from faust.types import Message, StreamT
+
+from streamproc import wire
+from streamproc.agents import guard
+from streamproc.agents.batches import Batch, MakeWindow, collect
+from streamproc.agents.transport import StreamApp
+from streamproc.errors import BadMessage, DeliveryError
+from streamproc.metrics import Metrics
+from streamproc.model import Features, Refusal, TileHeader
+from streamproc.operators.pipeline import Pipeline
+from streamproc.operators.pixels import decode, thumbnail
+from streamproc.operators.table import Window as PixelWindow
+from streamproc.settings import Settings
+from streamproc.topics import Topics, camera_partition, features_key
+
+THUMBNAIL_SIDE_PX = 640  # previews are reduced by 2, 4 or 8 until the frame's longer side is at most about this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extractor:
+    """What one tile record needs to become features; used on pool threads."""
+
+    settings: Settings
+    pipeline: Pipeline
+    partitions: int
+    metrics: Metrics
+
+    def __call__(self, batch: Batch) -> None:
+        """Handle a batch of tile records."""
+        for event in batch.events:
+            self._handle(batch, event.message)
+
+    def _handle(self, batch: Batch, message: Message) -> None:
+        topics = Topics(self.settings.prefix)
+        started_ns = time.time_ns()
+        header: TileHeader | None = None
+        try:
+            header = wire.read_tile_header(guard.header_list(message))
+            wire.check_tile(header, guard.value_bytes(message), max_frame_pixels=self.settings.max_frame_pixels)
+            features = self._features(header, message, started_ns)
+        except DeliveryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - every other error is one dead letter
+            bad = guard.as_bad_message(error)
+            guard.dead_letter(batch, message, bad, stage="extract", topics=topics, metrics=self.metrics)
+            if header is None:
+                return
+            features = self._refused(header, message, started_ns, bad)
+        batch.send(
+            topic=topics.features,
+            partition=camera_partition(header.camera, self.partitions),
+            key=features_key(header.key),
+            value=wire.encode_features(features),
+            headers=[],
+        )
+
+    def _features(self, header: TileHeader, message: Message, started_ns: int) -> Features:
+        payload = guard.value_bytes(message)
+        rect = header.rect
+        needed = header.core.grown(self.pipeline.halo, width=header.frame_width, height=header.frame_height)
+        if header.tile_count > 1 and needed.area > rect.area:
+            raise BadMessage(
+                "halo", f"tile has a halo of {header.halo} px, pipeline {self.pipeline.name} needs {self.pipeline.halo}"
+            )
+        pixels = decode(
+            payload,
+            codec=header.codec,
+            pixel_format=header.pixel_format,
+            width=rect.width,
+            height=rect.height,
+        )
+        window = PixelWindow(
+            pixels=pixels, rect=rect, core=header.core, width=header.frame_width, height=header.frame_height
+        )
+        results = self.pipeline.run(window, sequence=header.sequence)
+        scale = thumbnail_scale(header) if header.preview else 0
+        small = thumbnail(pixels[header.core.within(rect)], scale=scale).tobytes() if scale else b""
+        finished_ns = time.time_ns()
+        self.metrics.extract_seconds.observe((finished_ns - started_ns) / 1e9)
+        self.metrics.tile_bytes.inc(len(payload))
+        blank = self._blank(header, message, started_ns, finished_ns)
+        return msgspec.structs.replace(blank, results=results, thumbnail=small, thumbnail_scale=scale)
+
+    def _refused(self, header: TileHeader, message: Message, started_ns: int, bad: BadMessage) -> Features:
+        blank = self._blank(header, message, started_ns, time.time_ns())
+        return msgspec.structs.replace(blank, refusal=Refusal(reason=bad.reason, detail=bad.detail[:500]))
+
+    def _blank(self, header: TileHeader, message: Message, started_ns: int, finished_ns: int) -> Features:
+        return Features(
+            tile=header,
+            partition=message.partition,
+            offset=message.offset,
+            published_ns=int(message.timestamp * 1e9),
+            started_ns=started_ns,
+            finished_ns=finished_ns,
+            pipeline=self.pipeline.digest,
+            operators=self.pipeline.operators,
+        )
+
+
+def thumbnail_scale(header: TileHeader) -> int:
+    """By how much previews of this frame are reduced: 1, 2, 4 or 8."""
+    longest = max(header.frame_width, header.frame_height)
+    return next((scale for scale in (1, 2, 4) if longest <= scale * THUMBNAIL_SIDE_PX), 8)
+
+
+def add_extract_agent(app: StreamApp, extractor: Extractor, *, make_window: MakeWindow) -> None:
+    """Register the agent that turns tiles into features on `app`."""
+    settings = extractor.settings
+    tiles = app.topic(Topics(settings.prefix).tiles, key_type=bytes, value_type=bytes, value_serializer="raw")
+
+    def acknowledge(batch: Batch) -> None:
+        for event in batch.events:
+            event.ack()
+        extractor.metrics.tiles_extracted.inc(len(batch.events))
+
+    async def extract(stream: StreamT[bytes]) -> None:
+        await collect(stream, make_window(work=extractor, settled=acknowledge), limit=settings.batch_tiles)
+
+    app.agent(tiles, name="extract")(extract)

@@ -1,0 +1,57 @@
+"""A record that cannot be handled goes to dead letters with its reason; nothing is raised out of an agent."""
+
+from __future__ import annotations
+
+import logging
+
+from faust.types import Message
+
+from streamproc import wire
+from streamproc.agents.batches import Batch
+from streamproc.errors import BadMessage
+from streamproc.metrics import Metrics
+from streamproc.topics import Topics
+
+log = logging.getLogger(__name__)
+
+
+def value_bytes(message: Message) -> bytes:
+    """The record's value as bytes; empty for a record without one."""
+    return message.value if isinstance(message.value, bytes) else b""
+
+
+def key_bytes(message: Message) -> bytes:
+    """The record's key as bytes; empty for a record without one."""
+    return message.key if isinstance(message.key, bytes) else b""
+
+
+def header_list(message: Message) -> wire.Headers:
+    """The record's headers with repeats, as the broker gave them."""
+    headers = message.headers or []
+    return [(str(name), bytes(value or b"")) for name, value in (headers.items() if isinstance(headers, dict) else headers)]
+
+
+def as_bad_message(error: Exception) -> BadMessage:
+    """An error as the reason of a dead letter; one that was not foreseen is `internal`, with its traceback logged."""
+    if isinstance(error, BadMessage):
+        return error
+    log.error("unforeseen error, the record goes to dead letters", exc_info=error)
+    return BadMessage("internal", f"{type(error).__name__}: {error}")
+
+
+def dead_letter(batch: Batch, message: Message, bad: BadMessage, *, stage: str, topics: Topics, metrics: Metrics) -> None:
+    """Send the untouched record to dead letters, with why and from where."""
+    batch.send(
+        topic=topics.deadletters,
+        partition=message.partition,
+        key=key_bytes(message),
+        value=value_bytes(message),
+        headers=wire.deadletter_headers(
+            header_list(message),
+            reason=bad.reason,
+            detail=bad.detail,
+            stage=stage,
+            origin=(message.topic, message.partition, message.offset),
+        ),
+    )
+    metrics.deadletters.labels(stage, bad.reason).inc()

@@ -1,0 +1,89 @@
+"""Faust's transport with two of its habits mended: queues counted in records, and a nap while all are full.
+
+Both are small subclasses of Faust 0.15; nothing is patched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, EventT, TransportT
+from faust.types.transports import ConsumerT
+from mode.utils.queues import ThrowableQueue
+
+NAP_S = 0.01
+_RECORD_OVERHEAD_BYTES = 1024  # headers and Python objects around a record
+
+
+def size_of(item: Any) -> int:
+    """Bytes a queued item stands for: its record's value and a flat share for what is around it."""
+    value = item.value if isinstance(item, EventT) else None
+    return _RECORD_OVERHEAD_BYTES + (len(value) if isinstance(value, bytes) else 0)
+
+
+class ByteQueue(ThrowableQueue[Any]):
+    """A stream's queue measured in bytes: `maxsize` and `qsize` are bytes, so flow control follows memory.
+
+    Faust bounds a stream by records (4096 by default, which is 4 GB of 1 MB tiles). Its flow control asks `qsize`
+    and `maxsize` alone, so giving both in bytes is enough.
+    """
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._bytes = 0
+
+    def qsize(self) -> int:
+        """Bytes waiting."""
+        return self._bytes
+
+    def _put(self, item: Any) -> None:
+        self._bytes += size_of(item)
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._bytes -= size_of(item)
+        return item
+
+    def clear(self) -> None:
+        """Drop everything that waits (on a rebalance)."""
+        super().clear()
+        self._bytes = 0
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer without its one-second sleep while every partition is paused.
+
+    `Consumer._wait_next_records` in faust/transport/consumer.py (0.15.3, line 808) does `await self.sleep(1)` when
+    no partition is active; with queues that fill in less than a second the worker then idles most of the time
+    (measured: 378-408 tiles/s with it, 588 without).
+    """
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
+        if self.flow_active and not self.app.client_only and not self._get_active_partitions():
+            await self.sleep(NAP_S)
+            return {}, set()
+        return await super()._wait_next_records(timeout)
+
+
+class Transport(driver.Transport):
+    """The transport that makes our consumer."""
+
+    Consumer: type[ConsumerT] = Consumer
+
+
+class StreamApp(faust.App):
+    """A Faust app with byte-bounded stream queues and our transport."""
+
+    def _new_transport(self) -> TransportT:
+        return Transport(self.conf.broker_consumer, self)
+
+    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> ThrowableQueue[Any]:  # noqa: N802 - Faust's name
+        """A stream's input queue, bounded by `stream_buffer_maxsize` bytes."""
+        return ByteQueue(
+            maxsize=maxsize or self.conf.stream_buffer_maxsize,
+            flow_control=self.flow_control,
+            clear_on_resume=clear_on_resume,
+        )

@@ -1,0 +1,182 @@
+"""From the tiles of a closed frame to its event: link, merge, summarise, and say where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamproc.aggregator.assembly import ClosedFrame
+from streamproc.aggregator.merging import Merged, merge_step, summarise
+from streamproc.aggregator.seams import count_packed, packed_digest, unpack
+from streamproc.model import (
+    Boxes,
+    DetectedObject,
+    EdgeMap,
+    EdgeSummary,
+    Evidence,
+    Features,
+    FrameEvent,
+    Pixels,
+    Result,
+)
+from streamproc.operators.boxes import unpack_boxes
+from streamproc.operators.pixels import thumbnail_rect
+from streamproc.operators.tiling import join
+
+NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameView:
+    """What the tiles of a frame gave, merged.
+
+    Attributes:
+        features: JSON-able summary by step.
+        edges: Shape (height, width), 0 or 255; None without an edge step, or unless a preview was asked for.
+        preview: Reduced picture of the frame; None unless its tiles carry thumbnails.
+    """
+
+    summary: EdgeSummary | None
+    features: dict[str, Any]
+    objects: list[DetectedObject]
+    edges: Pixels | None
+    preview: Pixels | None
+
+
+def merge_frame(closed: ClosedFrame) -> FrameView:
+    """Merge the results of all tiles that count; the order they came in does not matter."""
+    width, height = closed.header.frame_width, closed.header.frame_height
+    by_step: dict[str, list[Result]] = {}
+    for part in closed.parts:
+        for step, result in part.results.items():
+            by_step.setdefault(step, []).append(result)
+    summary: EdgeSummary | None = None
+    edges: Pixels | None = None
+    features: dict[str, Any] = {}
+    objects: list[DetectedObject] = []
+    preview = _preview(closed)
+    for step, results in sorted(by_step.items()):
+        merged = merge_step(results, width=width, height=height)
+        if isinstance(results[0], EdgeMap):
+            found = _edge_summary(step, merged, width=width, height=height)
+            features[step] = {"pixels": found.pixels, "density": found.density, "digest": found.digest}
+            if summary is None:
+                summary = found
+                edges = unpack(merged, width) if preview is not None else None
+        elif isinstance(merged, Boxes):
+            objects += _objects(step, merged)
+        else:
+            features[step] = summarise(merged)
+    return FrameView(summary=summary, features=features, objects=objects, edges=edges, preview=preview)
+
+
+def frame_event(
+    closed: ClosedFrame, view: FrameView, *, tiles_topic: str, assembling_ns: int, emitted_ns: int
+) -> FrameEvent:
+    """The event of a closed frame.
+
+    Args:
+        closed: What became of the frame.
+        view: What its tiles gave.
+        tiles_topic: Where its tiles stand, for evidence.
+        assembling_ns: Wall clock when merging began.
+        emitted_ns: Wall clock now.
+    """
+    header = closed.header
+    area = header.frame_width * header.frame_height
+    first = closed.evidence[0] if closed.evidence else None
+    return FrameEvent(
+        camera=header.camera,
+        run=header.run,
+        sequence=header.sequence,
+        captured_ns=header.captured_ns,
+        emitted_ns=emitted_ns,
+        width=header.frame_width,
+        height=header.frame_height,
+        outcome=closed.outcome,
+        coverage=sum(part.tile.core.area for part in closed.parts) / area,
+        missing_tiles=list(closed.missing),
+        edges=view.summary,
+        features=view.features,
+        objects=view.objects,
+        evidence=Evidence(
+            topic=tiles_topic,
+            offsets=_offsets(closed.evidence),
+            pipeline=first.pipeline if first else "",
+            operators=dict(first.operators) if first else {},
+        ),
+        latency_ms=_latency(closed, assembling_ns=assembling_ns, emitted_ns=emitted_ns),
+        reason=closed.reason,
+    )
+
+
+def _edge_summary(step: str, packed: Merged, *, width: int, height: int) -> EdgeSummary:
+    pixels = count_packed(packed)
+    return EdgeSummary(
+        operator=step,
+        pixels=pixels,
+        density=round(pixels / (width * height), 6),
+        digest=packed_digest(packed, width),
+    )
+
+
+def _objects(step: str, boxes: Boxes) -> list[DetectedObject]:
+    corners, scores = unpack_boxes(boxes)
+    return [
+        DetectedObject(
+            label=boxes.label,
+            score=round(float(score), 4),
+            box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+            source=step,
+        )
+        for box, score in zip(corners, scores, strict=True)
+    ]
+
+
+def _preview(closed: ClosedFrame) -> Pixels | None:
+    """Thumbnails of the tiles' cores put together; missing ones stay black."""
+    scale = next((part.thumbnail_scale for part in closed.parts if part.thumbnail), 0)
+    parts = [part for part in closed.parts if part.thumbnail and part.thumbnail_scale == scale]
+    if not parts:
+        return None
+    channels = 1 if closed.header.pixel_format == "gray8" else 3
+    painted = []
+    for part in parts:
+        rect = thumbnail_rect(part.tile.core, scale)
+        if len(part.thumbnail) != rect.area * channels:
+            continue
+        shape = (rect.height, rect.width) if channels == 1 else (rect.height, rect.width, 3)
+        painted.append((rect, np.frombuffer(part.thumbnail, np.uint8).reshape(shape)))
+    if not painted:
+        return None
+    width, height = (-(-side // scale) for side in (closed.header.frame_width, closed.header.frame_height))
+    return join(painted, width, height)
+
+
+def _offsets(parts: tuple[Features, ...]) -> dict[str, tuple[int, int]]:
+    """First and last offset of the frame's tiles, by partition of the tiles topic."""
+    offsets: dict[str, tuple[int, int]] = {}
+    for part in parts:
+        low, high = offsets.get(str(part.partition), (part.offset, part.offset))
+        offsets[str(part.partition)] = (min(low, part.offset), max(high, part.offset))
+    return offsets
+
+
+def _latency(closed: ClosedFrame, *, assembling_ns: int, emitted_ns: int) -> dict[str, float]:
+    """Milliseconds of each hop along the tile that was finished last; they add up to `total`."""
+    captured_ns = closed.header.captured_ns
+    total = (emitted_ns - captured_ns) / NS_PER_MS
+    if not closed.evidence:
+        return {"total": round(total, 3)}
+    last = max(closed.evidence, key=lambda part: part.finished_ns)
+    hops = {
+        "publish": last.published_ns - captured_ns,
+        "wait": last.started_ns - last.published_ns,
+        "extract": last.finished_ns - last.started_ns,
+        "gather": assembling_ns - last.finished_ns,
+        "assemble": emitted_ns - assembling_ns,
+        "total": emitted_ns - captured_ns,
+    }
+    return {hop: round(ns / NS_PER_MS, 3) for hop, ns in hops.items()}

@@ -1,0 +1,140 @@
+"""The one place where a worker is wired together: settings in, a Faust app with its agents out."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import faust
+from faust.types.auth import CredentialsT
+
+from streamproc.agents.assemble import Aggregation, add_assemble_agent
+from streamproc.agents.batches import Window
+from streamproc.agents.extract import Extractor, add_extract_agent
+from streamproc.agents.readback import read_back
+from streamproc.agents.transport import StreamApp
+from streamproc.metrics import Metrics
+from streamproc.operators.pipeline import Pipeline
+from streamproc.publisher import Publisher
+from streamproc.settings import Settings
+from streamproc.topics import Topics
+
+Role = Literal["extract", "aggregate", "all"]
+ROLES: dict[str, Role] = {"extract": "extract", "aggregate": "aggregate", "all": "all"}
+
+FETCH_BYTES = 2 * 2**20  # for one partition and request: the largest record, or some forty tiles
+POLL_RECORDS = 128  # records of one poll are delivered even if the stream's queue fills meanwhile
+HEARTBEAT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """A worker's app and what it is made of.
+
+    Attributes:
+        windows: Batches in flight by agent, for draining; filled when the agents start.
+    """
+
+    app: StreamApp
+    publisher: Publisher
+    pools: tuple[ThreadPoolExecutor, ...]
+    windows: list[Window]
+
+
+def create_app(
+    settings: Settings,
+    *,
+    role: Role,
+    pipeline: Pipeline,
+    partitions: int,
+    metrics: Metrics,
+    publisher: Publisher,
+    crash: Callable[[BaseException], None],
+) -> Wiring:
+    """Wire a worker.
+
+    Args:
+        settings: Where the broker is, and every bound.
+        role: Which agents run here.
+        pipeline: What extract agents do with a tile.
+        partitions: Of the topics, all alike.
+        metrics: The process's metrics.
+        publisher: Started; results and dead letters go out through it.
+        crash: Told once when a result could not be delivered; the worker must end without committing.
+    """
+    app = _faust_app(settings)
+    windows: list[Window] = []
+    pools: list[ThreadPoolExecutor] = []
+
+    def window(pool: ThreadPoolExecutor, **handlers: Any) -> Window:
+        windows.append(
+            Window(pool=pool, publisher=publisher, crash=crash, size=settings.window_batches, **handlers)
+        )
+        return windows[-1]
+
+    if role in {"extract", "all"}:
+        pools.append(ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="extract"))
+        extractor = Extractor(settings=settings, pipeline=pipeline, partitions=partitions, metrics=metrics)
+        add_extract_agent(app, extractor, make_window=partial(window, pools[-1]))
+    if role in {"aggregate", "all"}:
+        pools.append(ThreadPoolExecutor(1, thread_name_prefix="assemble"))
+        aggregation = Aggregation(settings, metrics=metrics, read_back=partial(read_back, settings))
+        add_assemble_agent(app, aggregation, settings=settings, make_window=partial(window, pools[-1]))
+    return Wiring(app=app, publisher=publisher, pools=tuple(pools), windows=windows)
+
+
+def _faust_app(settings: Settings) -> StreamApp:
+    """A Faust app with the defaults that lose data or memory overridden; see docs/architecture.md for each."""
+    request_timeout_s = max(40.0, settings.session_timeout_s + 10)
+    return StreamApp(
+        Topics(settings.prefix).group,
+        broker=[f"kafka://{address.strip()}" for address in settings.bootstrap.split(",")],
+        broker_credentials=_credentials(settings),
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        store="memory://",
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
+        broker_max_poll_records=POLL_RECORDS,
+        broker_commit_interval=settings.commit_interval_s,
+        broker_commit_every=1_000_000,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=HEARTBEAT_S,
+        broker_rebalance_timeout=settings.session_timeout_s * 2,
+        broker_request_timeout=request_timeout_s,
+        stream_buffer_maxsize=settings.buffer_bytes,
+        stream_wait_empty=False,
+        stream_ack_cancelled_tasks=False,
+        stream_recovery_delay=0,
+        worker_redirect_stdouts=False,
+    )
+
+
+def _credentials(settings: Settings) -> CredentialsT | None:
+    protocol = settings.security_protocol
+    if protocol == "PLAINTEXT":
+        return None
+    context = _ssl_context(settings) if protocol.endswith("SSL") else None
+    if protocol == "SSL":
+        return faust.SSLCredentials(context=context)
+    password = settings.security_password
+    return faust.SASLCredentials(
+        username=settings.security_username,
+        password=password.get_secret_value() if password else None,
+        mechanism=settings.security_sasl_mechanism,
+        ssl_context=context,
+    )
+
+
+def _ssl_context(settings: Settings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(settings.security_ca_file) if settings.security_ca_file else None)
+    if settings.security_cert_file and settings.security_key_file:
+        context.load_cert_chain(str(settings.security_cert_file), str(settings.security_key_file))
+    return context

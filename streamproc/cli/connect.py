@@ -1,0 +1,31 @@
+"""Settings of a command: options over file over environment, and the local broker when none is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from streamproc.broker import find_bootstrap
+from streamproc.settings import Settings, load_settings
+
+SettingsFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--settings", help="TOML file of settings; overrides STREAMPROC_* variables.")
+]
+Bootstrap: TypeAlias = Annotated[
+    str | None, typer.Option(help="Kafka bootstrap servers; default: STREAMPROC_BOOTSTRAP, else the local broker.")
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def settings_for(file: Path | None = None, **options: Any) -> Settings:
+    """Read settings; without a named broker, take the one `streamproc broker start` runs, if it runs.
+
+    Raises:
+        SettingError: A refused value.
+    """
+    settings = load_settings(file=file, **options)
+    if "bootstrap" not in settings.model_fields_set and (found := find_bootstrap()) is not None:
+        return settings.model_copy(update={"bootstrap": found})
+    return settings

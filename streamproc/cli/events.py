@@ -1,0 +1,106 @@
+"""`streamproc events`: read recognition events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
+from streamproc.errors import BadMessage, UsageError
+from streamproc.reader import Record, TopicReader
+from streamproc.settings import Settings
+from streamproc.topics import Topics, camera_partition
+from streamproc.wire import structured_event
+
+console = Console(highlight=False, soft_wrap=True)
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def events(
+    camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events until Ctrl-C.")] = False,  # noqa: FBT002
+    since: Annotated[str | None, typer.Option("--from", help="Time (2026-01-31T12:00:00) or age (90s, 15m, 2h).")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="The same, exclusive.")] = None,
+    settings_file: SettingsFile = None,
+    bootstrap: Bootstrap = None,
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
+    """Print events, oldest first within a camera: one line each, or CloudEvents JSON lines with --json."""
+    now_s = time.time()
+    since_ms, until_ms = parse_time(since, now_s=now_s, name="--from"), parse_time(until, now_s=now_s, name="--to")
+    if since_ms is not None and until_ms is not None and until_ms <= since_ms:
+        raise UsageError(f"--to {until} is not after --from {since}")
+    settings = settings_for(settings_file, bootstrap=bootstrap)
+    shown = 0
+    for record in read_events(settings, camera=camera, since_ms=since_ms, until_ms=until_ms, follow=follow):
+        try:
+            event = structured_event(record.headers, record.value)
+        except BadMessage as bad:
+            Console(stderr=True).print(f"skipped {record.topic}[{record.partition}]@{record.offset}: {bad}")
+            continue
+        if camera is not None and event.get("source") != f"/cameras/{camera}":
+            continue
+        shown += 1
+        console.print(json.dumps(event) if as_json else _line(event), markup=False)
+    if not shown and not as_json:
+        Console(stderr=True).print(f"no events{f' of camera {camera}' if camera else ''} on {settings.bootstrap}")
+
+
+def read_events(
+    settings: Settings, *, camera: str | None, since_ms: int | None, until_ms: int | None, follow: bool
+) -> Iterator[Record]:
+    """Records of the events topic in a time range (record timestamps), then new ones if `follow`."""
+    with TopicReader(settings, Topics(settings.prefix).events) as reader:
+        numbers = reader.partitions()
+        if camera is not None:
+            numbers = [camera_partition(camera, len(numbers))]
+        ranges = {}
+        for number in numbers:
+            low, high = reader.bounds(number)
+            start = reader.offset_at(number, since_ms=since_ms) if since_ms is not None else low
+            end = reader.offset_at(number, since_ms=until_ms) if until_ms is not None else high
+            ranges[number] = (start, max(start, end))
+        yield from reader.read(ranges)
+        if follow and until_ms is None:
+            starts = {number: end for number, (_, end) in ranges.items()}
+            yield from (record for record in reader.follow(starts, stop=lambda: False) if record is not None)
+
+
+def parse_time(text: str | None, *, now_s: float, name: str) -> int | None:
+    """A point in time as milliseconds since 1970, from ISO 8601 (UTC unless it says otherwise) or an age like 15m.
+
+    Raises:
+        UsageError: Neither; the message names the option.
+    """
+    if text is None:
+        return None
+    if text[-1:] in _UNITS and text[:-1].isdecimal():
+        return int((now_s - timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]]).total_seconds()) * 1000)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{name} {text!r}: use a time like 2026-01-31T12:00:00 or an age like 90s, 15m, 2h, 1d") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _line(event: dict[str, Any]) -> str:
+    data = event.get("data", {})
+    objects = ", ".join(f"{one['label']} {one['score']:.2f}" for one in data.get("objects", []))
+    edges = data.get("edges") or {}
+    parts = [
+        event.get("time", "?"),
+        f"{data.get('camera')}/{event.get('subject')}",
+        str(data.get("outcome")),
+        f"edges {100 * edges['density']:.1f} %" if edges else "",
+        objects,
+        f"{data.get('latency_ms', {}).get('total', 0):.0f} ms",
+        data.get("reason") or "",
+    ]
+    return "  ".join(part for part in parts if part)

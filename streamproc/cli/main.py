@@ -1,0 +1,79 @@
+"""All commands in one app, and what becomes of errors and interrupts."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+
+from streamproc import __version__
+from streamproc.cli import bench, broker, demo, doctor, events, operators, produce, topics, worker
+from streamproc.errors import StreamprocError
+from streamproc.logs import configure_logging
+
+app = typer.Typer(
+    name="streamproc",
+    help="A Kafka streaming processor for image and video frames: tiles in, recognition events out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("demo")(demo.demo)
+app.add_typer(broker.app, name="broker")
+app.add_typer(topics.app, name="topics")
+app.command("produce")(produce.produce)
+app.command("split")(produce.split)
+app.command("worker")(worker.worker)
+app.command("operators")(operators.operators)
+app.add_typer(operators.pipeline_app, name="pipeline")
+app.command("events")(events.events)
+app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
+
+INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        typer.echo(f"streamproc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002
+    log_level: Annotated[str, typer.Option(help="Lowest level of log lines shown: DEBUG, INFO, WARNING.")] = "WARNING",
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON objects.")] = False,  # noqa: FBT002
+) -> None:
+    configure_logging(level=log_level.upper(), as_json=log_json)
+
+
+def run() -> None:
+    """Run the command line; an error a user is meant to read is one line on stderr and its exit code."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        code = app(standalone_mode=False)
+    except StreamprocError as error:
+        console.print("[bold red]error:[/]", _one_line(error), markup=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(" ".join(str(error).split()))

@@ -1,0 +1,37 @@
+"""`streamproc worker`: one Faust worker."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamproc.cli.connect import Bootstrap, SettingsFile, settings_for
+from streamproc.operators.pipeline import load_pipeline
+
+
+def worker(
+    role: Annotated[
+        str, typer.Option(help="What runs here: extract (tiles to features), aggregate (features to events), all.")
+    ] = "all",
+    pipeline: Annotated[Path | None, typer.Option(help="Pipeline file; default: the built-in pipeline.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of the Prometheus exporter; 0 is off.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads that run operators.")] = None,
+    settings_file: SettingsFile = None,
+    bootstrap: Bootstrap = None,
+    parent_pid: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run one worker until SIGTERM or Ctrl-C; start as many as you like, on any number of hosts."""
+    from streamproc.app import ROLES
+    from streamproc.errors import UsageError
+    from streamproc.worker import run_worker
+
+    if role not in ROLES:
+        raise UsageError(f"--role {role!r}: use one of {', '.join(ROLES)}")
+    settings = settings_for(
+        settings_file, bootstrap=bootstrap, metrics_port=metrics_port, worker_threads=threads
+    )
+    logging.getLogger("streamproc").setLevel(min(logging.INFO, logging.getLogger("streamproc").level))
+    run_worker(settings, role=ROLES[role], pipeline=load_pipeline(pipeline), parent_pid=parent_pid)

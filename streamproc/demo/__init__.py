@@ -1,0 +1,6 @@
+"""Everything at once on one machine: broker, topics, workers, producer, until each frame has its outcome."""
+
+from streamproc.demo.collect import EventLog
+from streamproc.demo.run import DemoOptions, DemoResult, run_demo
+
+__all__ = ["DemoOptions", "DemoResult", "EventLog", "run_demo"]

@@ -1,0 +1,79 @@
+"""Every error streamproc raises on purpose.
+
+    StreamprocError                 one clear line: what happened, to what, and what to do
+    |-- UsageError                  the user asked for something that cannot be (exit status 2)
+    |   |-- SettingError            a setting, variable or file has a value that is refused
+    |   `-- PipelineError           a pipeline file names something unknown or out of range
+    |-- SourceError                 a picture, video or folder cannot be read
+    |   `-- SourceEnded             a source stopped before its promised end; what was read stands
+    |-- BrokerError                 the cluster, or one of its topics, is not as it must be
+    |-- DeliveryError               a record was not acknowledged by the broker
+    `-- BadMessage                  a record cannot be handled; it goes to dead letters with its reason
+        `-- BadPixels               the pixels are not what the operator was promised
+
+`StreamprocError` is the one to catch; the command line prints it as one line and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Reason = Literal["schema", "envelope", "length", "limits", "checksum", "codec", "decode", "halo", "pixels", "internal"]
+"""Why a message was refused. A closed set, so that it may be a metric label."""
+
+
+class StreamprocError(Exception):
+    """Base of all errors a user is meant to read."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(StreamprocError):
+    """The user asked for something that cannot be."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class SettingError(UsageError):
+    """A setting has a value that is refused; the message names the setting."""
+
+
+class PipelineError(UsageError):
+    """A pipeline file is refused; the message names the step and lists what is allowed."""
+
+
+class SourceError(StreamprocError):
+    """A picture, video or folder cannot be read."""
+
+
+class SourceEnded(SourceError):
+    """A source stopped before its promised end; the frames already read stand."""
+
+
+class BrokerError(StreamprocError):
+    """The cluster cannot be reached, or a topic is not as it must be."""
+
+
+class DeliveryError(StreamprocError):
+    """A record was not acknowledged by the broker within its time."""
+
+
+class BadMessage(StreamprocError):
+    """A record that cannot be handled.
+
+    Attributes:
+        reason: One of the closed set `Reason`; a metric label and a dead-letter header.
+        detail: One line for a person.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+class BadPixels(BadMessage):
+    """Pixels of another shape or type than the operator was promised."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("pixels", detail)

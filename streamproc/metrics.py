@@ -1,0 +1,98 @@
+"""Every metric, defined once: name, type, labels, meaning. One registry and one exporter for each process.
+
+Labels are closed sets (outcomes, reasons, stages, topics) or the camera; cameras are bounded by `MAX_CAMERAS`, later
+ones share the label `other`. Frame, tile and run numbers are never labels.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from streamproc.errors import SettingError
+
+MAX_CAMERAS: Final = 1000
+_LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The metrics of one process, on a registry of their own (so that tests can have many).
+
+    The conservation law reads: tiles_total over `merged, duplicate, late, rejected, deadlettered` equals the tiles
+    read by the aggregators; frames_total over its outcomes equals the frames published.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._cameras: set[str] = set()
+        self._lock = threading.Lock()
+
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(f"streamproc_{name}", meaning, labels, registry=self.registry)
+
+        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+            return Gauge(f"streamproc_{name}", meaning, labels, registry=self.registry)
+
+        def latency(name: str, meaning: str, *labels: str) -> Histogram:
+            return Histogram(f"streamproc_{name}", meaning, labels, buckets=_LATENCY_S, registry=self.registry)
+
+        # producers
+        self.frames_published = counter("frames_published", "Frames whose tiles were all acknowledged", "camera")
+        self.frames_failed = counter("frames_failed", "Frames of which a tile was not acknowledged", "camera")
+        self.frames_dropped = counter("frames_dropped", "Frames dropped before publishing", "camera", "policy")
+        self.published_bytes = counter("published_bytes", "Encoded tile bytes acknowledged", "camera")
+        # extract agents
+        self.tiles_extracted = counter("tiles_extracted", "Tiles whose features were acknowledged")
+        self.tile_bytes = counter("tile_bytes", "Encoded tile bytes read by extract agents")
+        self.deadletters = counter("deadletters", "Messages sent to dead letters", "stage", "reason")
+        self.extract_seconds = latency("extract_seconds", "Decode and operators of one tile")
+        # aggregator
+        self.tiles = counter("tiles", "Tiles by what became of them in the aggregator", "outcome")
+        self.frames = counter("frames", "Frames by outcome", "camera", "outcome")
+        self.open_frames = gauge("open_frames", "Frames waiting for tiles")
+        self.open_bytes = gauge("open_frame_bytes", "Features held for frames that wait for tiles")
+        self.assemble_seconds = latency("assemble_seconds", "Seam linking and merging of one frame")
+        self.stage_seconds = latency("stage_seconds", "Time of a frame in each stage", "stage")
+        self.event_seconds = latency("event_latency_seconds", "Capture of a frame to its event", "camera")
+        # the process
+        self.lag = gauge("consumer_lag_records", "Records not yet read, by topic", "topic")
+        self.buffer_bytes = gauge("buffer_bytes", "Bytes waiting inside this process", "buffer")
+        self.rebalances = counter("rebalances", "Times this worker's partitions were assigned anew")
+        self.build_info = gauge("build_info", "Version of streamproc, always 1", "version")
+
+    def camera(self, name: str) -> str:
+        """`name` as a label value, or `other` once `MAX_CAMERAS` different ones were seen."""
+        if name in self._cameras:
+            return name
+        with self._lock:
+            if len(self._cameras) >= MAX_CAMERAS:
+                return "other"
+            self._cameras.add(name)
+        return name
+
+
+class Exporter:
+    """Serves a registry at /metrics on one port, from a thread of its own, until closed.
+
+    Raises:
+        SettingError: The port is taken.
+    """
+
+    def __init__(self, metrics: Metrics, *, host: str, port: int) -> None:
+        self._server: WSGIServer
+        try:
+            self._server, self._thread = start_http_server(port, addr=host, registry=metrics.registry)
+        except OSError as error:
+            raise SettingError(
+                f"metrics port {host}:{port} cannot be opened ({error.strerror}): choose another with --metrics-port"
+            ) from None
+        self.port: int = self._server.server_port
+
+    def close(self) -> None:
+        """Stop serving; waits for the thread."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)

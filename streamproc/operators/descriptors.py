@@ -1,0 +1,68 @@
+"""Points with descriptors, by which they are found again in another frame."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from streamproc.operators.pixels import require_gray
+from streamproc.operators.points import inside, pack_points
+
+if TYPE_CHECKING:
+    from streamproc.model import Points
+    from streamproc.operators.table import Params, Window
+
+ORB_HALO_PX = 32  # ORB finds nothing within 31 px of a picture's border
+ORB_BYTES = 32
+ORB_HEADROOM = 2  # a tile may hold twice its share of the frame's points
+
+
+def orb(window: Window, params: Params) -> Points:
+    """Find ORB points and their descriptors.
+
+    Not exact across tiles: the picture pyramid is resampled from each window, coarse levels lose a border
+    of more than the halo, and the number of points of a level is shared out by window. Points and
+    descriptors of the finest level agree but for those left out.
+
+    Args:
+        window: Grey, with ORB_HALO_PX of halo.
+        params: `limit`, points kept of a frame; `scale_factor` and `levels` of the pyramid;
+            `fast_threshold`, grey levels.
+
+    Returns:
+        Points in frame coordinates with descriptors of 32 bytes; the response is Harris'.
+
+    Raises:
+        BadPixels: Not (rows, cols) uint8.
+
+    References:
+        E. Rublee et al., ORB: an Efficient Alternative to SIFT or SURF, ICCV 2011.
+    """
+    require_gray(window.pixels)
+    window = window.cropped(ORB_HALO_PX)
+    limit = int(params["limit"])
+    detector = cv2.ORB.create(
+        nfeatures=_share(window, limit),
+        scaleFactor=float(params["scale_factor"]),
+        nlevels=int(params["levels"]),
+        fastThreshold=int(params["fast_threshold"]),
+    )
+    found, descriptors = detector.detectAndCompute(window.pixels, None)
+    if not found:
+        return pack_points(
+            np.zeros((0, 2)), np.zeros(0), limit=limit, descriptors=np.zeros((0, ORB_BYTES), np.uint8)
+        )
+    xy = np.asarray(cv2.KeyPoint.convert(found), np.float32).reshape(-1, 2)
+    xy += np.array([window.rect.x, window.rect.y], np.float32)
+    response = np.array([point.response for point in found], np.float32)
+    mine = inside(xy, window.core)
+    rows = np.asarray(descriptors, np.uint8)[mine]
+    return pack_points(xy[mine], response[mine], limit=limit, descriptors=rows)
+
+
+def _share(window: Window, limit: int) -> int:
+    """Points to look for in a window: its share of the frame's, with headroom, at most all."""
+    return min(limit, math.ceil(ORB_HEADROOM * limit * window.rect.area / (window.width * window.height)))

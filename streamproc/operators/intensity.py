@@ -1,0 +1,132 @@
+"""Transforms: pixels to pixels of the same size, by brightness and by neighbourhood.
+
+Each is exact across tiles: the same value wherever a pixel stands in a window, given the halo. So sums are
+of whole numbers, and floats are touched one element at a time (a fused or reordered sum would round by
+position).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from streamproc.operators import pixels as pictures
+from streamproc.operators.pixels import require_gray, require_pixels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from streamproc.model import Pixels
+    from streamproc.operators.table import Params
+
+SOBEL_HALO_PX = 1
+FULL_STEP = 4 * 255  # response of Sobel 3x3 to a straight edge from black to white
+
+
+def gray(pixels: NDArray[Any], _params: Params) -> Pixels:
+    """Grey by `cv2.cvtColor(BGR2GRAY)`; grey stays as it is.
+
+    Args:
+        pixels: Shape (rows, cols) or (rows, cols, 3), uint8.
+
+    Returns:
+        Shape (rows, cols), uint8.
+
+    Raises:
+        BadPixels: Another shape or type.
+
+    References:
+        ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B.
+    """
+    return pictures.gray(pixels)
+
+
+def brightness_contrast(pixels: NDArray[Any], params: Params) -> Pixels:
+    """Scale and shift each value: `alpha * value + beta`, rounded half to even, held in 0..255.
+
+    Args:
+        pixels: Shape (rows, cols) or (rows, cols, 3), uint8.
+        params: `alpha`, contrast; `beta`, grey levels.
+
+    Returns:
+        The same shape, uint8.
+
+    Raises:
+        BadPixels: Another shape or type.
+    """
+    require_pixels(pixels)
+    levels = float(params["alpha"]) * np.arange(256, dtype=np.float64) + float(params["beta"])
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(pixels, table), dtype=np.uint8)
+
+
+def threshold(pixels: NDArray[Any], params: Params) -> Pixels:
+    """Black and white: 255 where the value is above `level`, else 0; `inverse` swaps them.
+
+    Args:
+        pixels: Shape (rows, cols), uint8.
+        params: `level`, grey levels; `inverse`.
+
+    Returns:
+        Shape (rows, cols), 0 or 255.
+
+    Raises:
+        BadPixels: Another shape or type.
+    """
+    require_gray(pixels)
+    kind = cv2.THRESH_BINARY_INV if params["inverse"] else cv2.THRESH_BINARY
+    return np.asarray(cv2.threshold(pixels, float(params["level"]), 255, kind)[1], dtype=np.uint8)
+
+
+def gaussian(pixels: NDArray[Any], params: Params) -> Pixels:
+    """Blur by a Gaussian, as `cv2.GaussianBlur` with its default border.
+
+    OpenCV blurs uint8 in whole numbers, so the result does not depend on the place in the window.
+
+    Args:
+        pixels: Shape (rows, cols) or (rows, cols, 3), uint8.
+        params: `ksize`, odd width of the kernel in pixels; `sigma`, pixels, 0 takes it from `ksize`.
+
+    Returns:
+        The same shape, uint8.
+
+    Raises:
+        BadPixels: Another shape or type.
+    """
+    require_pixels(pixels)
+    ksize = int(params["ksize"])
+    blurred = cv2.GaussianBlur(pixels, (ksize, ksize), float(params["sigma"]), hint=cv2.ALGO_HINT_ACCURATE)
+    return np.asarray(blurred, dtype=np.uint8)
+
+
+def gaussian_halo(params: Params) -> int:
+    """Half of the kernel."""
+    return int(params["ksize"]) // 2
+
+
+def sobel(pixels: NDArray[Any], _params: Params) -> NDArray[np.float32]:
+    """Measure the gradient: `sqrt(dx^2 + dy^2) / 1020` of the 3x3 Sobel derivatives, held in 0..1.
+
+    1 is a straight edge from black to white. The border is OpenCV's default (reflected, the last pixel once).
+
+    Args:
+        pixels: Shape (rows, cols), uint8.
+
+    Returns:
+        Shape (rows, cols), float32 in 0..1.
+
+    Raises:
+        BadPixels: Another shape or type.
+
+    References:
+        I. Sobel, G. Feldman, A 3x3 Isotropic Gradient Operator for Image Processing, 1968.
+    """
+    require_gray(pixels)
+    dx = cv2.Sobel(pixels, cv2.CV_32F, 1, 0, ksize=3)
+    dy = cv2.Sobel(pixels, cv2.CV_32F, 0, 1, ksize=3)
+    # Whole numbers below 2^24 are exact in float32; the root and the quotient are correctly rounded.
+    magnitude = np.sqrt(dx * dx + dy * dy)
+    scaled: NDArray[np.float32] = np.minimum(magnitude / np.float32(FULL_STEP), np.float32(1))
+    return scaled

@@ -1,0 +1,69 @@
+"""Points as arrays and as the value that travels, and the one order they are kept in."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamproc.errors import BadMessage
+from streamproc.model import Points, Rect
+
+Coordinates = NDArray[np.float32]
+
+
+def pack_points(
+    xy: NDArray[np.floating],
+    response: NDArray[np.floating],
+    *,
+    limit: int,
+    descriptors: NDArray[np.uint8] | None = None,
+) -> Points:
+    """Keep the strongest points: by response, then from top to bottom, then from left to right.
+
+    The order is total over distinct points, so that the strongest `limit` of a frame are among the
+    strongest `limit` of its tiles, and come out in the same order.
+
+    Args:
+        xy: Shape (N, 2), frame coordinates.
+        response: Shape (N,).
+        limit: How many to keep; 0 keeps all.
+        descriptors: Shape (N, bytes), uint8.
+    """
+    # Ordered as stored: values that differ in float64 alone would change places when tiles are merged.
+    places = np.asarray(xy, dtype="<f4").reshape(-1, 2)
+    strength = np.asarray(response, dtype="<f4").reshape(-1)
+    order = np.lexsort((places[:, 0], places[:, 1], -strength))
+    if limit:
+        order = order[:limit]
+    rows = np.zeros((strength.size, 0), np.uint8) if descriptors is None else descriptors
+    return Points(
+        xy=places[order].tobytes(),
+        response=strength[order].tobytes(),
+        descriptors=rows[order].tobytes(),
+        descriptor_bytes=rows.shape[1],
+        limit=limit,
+    )
+
+
+def unpack_points(points: Points) -> tuple[Coordinates, NDArray[np.float32], NDArray[np.uint8]]:
+    """Give back (N, 2) coordinates, (N,) responses and (N, bytes) descriptors, as read-only views.
+
+    Raises:
+        BadMessage: The lengths do not fit together.
+    """
+    count = len(points.response) // 4
+    width = points.descriptor_bytes
+    fits = len(points.response) == 4 * count and len(points.xy) == 8 * count and width >= 0
+    if not fits or len(points.descriptors) != count * width:
+        raise BadMessage("schema", f"points of {count} responses have other arrays of another length")
+    return (
+        np.frombuffer(points.xy, "<f4").reshape(count, 2),
+        np.frombuffer(points.response, "<f4"),
+        np.frombuffer(points.descriptors, np.uint8).reshape(count, width),
+    )
+
+
+def inside(xy: NDArray[np.floating], core: Rect) -> NDArray[np.bool_]:
+    """Say which of (N, 2) points lie in a rectangle, right and bottom exclusive: no two cores share one."""
+    x, y = xy[:, 0], xy[:, 1]
+    return (x >= core.x) & (x < core.right) & (y >= core.y) & (y < core.bottom)

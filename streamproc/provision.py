@@ -1,0 +1,196 @@
+"""Topics on the broker: create them with explicit configs, and say what differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
+
+from streamproc.client import client_config
+from streamproc.errors import BrokerError
+from streamproc.settings import DEFAULT_BOOTSTRAP, Settings
+from streamproc.topics import Topics, TopicSpec
+
+ANSWER_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One way in which a topic is not as it must be; `have` is None when the topic is missing."""
+
+    topic: str
+    what: str
+    want: str
+    have: str | None
+
+    def __str__(self) -> str:
+        if self.have is None:
+            return f"topic {self.topic} is missing: run streamproc topics create"
+        return f"topic {self.topic}: {self.what} is {self.have}, should be {self.want}"
+
+
+def cluster_metadata(settings: Settings, *, timeout_s: float = ANSWER_S) -> ClusterMetadata:
+    """Ask the cluster for its topics.
+
+    Raises:
+        BrokerError: Nobody answered within `timeout_s`.
+    """
+    try:
+        return _admin(settings).list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        raise BrokerError(_unreachable(settings, error.args[0])) from None
+
+
+def create_topics(settings: Settings) -> list[str]:
+    """Create the topics that are missing, with explicit configs; returns the names created.
+
+    Topics that exist are left as they are: `check_topics` says what differs.
+
+    Raises:
+        BrokerError: The broker is unreachable or refuses.
+    """
+    existing = cluster_metadata(settings).topics
+    missing = [spec for spec in _specs(settings) if spec.name not in existing]
+    if not missing:
+        return []
+    new = [
+        NewTopic(
+            spec.name,
+            num_partitions=spec.partitions,
+            replication_factor=settings.replication,
+            config={**spec.config, **_min_isr(settings)},
+        )
+        for spec in missing
+    ]
+    futures = _admin(settings).create_topics(new, operation_timeout=ANSWER_S, request_timeout=2 * ANSWER_S)
+    return [name for name, future in futures.items() if _created(name, future, settings)]
+
+
+def check_topics(settings: Settings) -> list[Difference]:
+    """Compare the topics on the broker with what they must be.
+
+    Raises:
+        BrokerError: The broker is unreachable.
+    """
+    existing = cluster_metadata(settings).topics
+    specs = _specs(settings)
+    present = [spec for spec in specs if spec.name in existing]
+    configs = _topic_configs(settings, present)
+    differences = []
+    for spec in specs:
+        if spec not in present:
+            differences.append(Difference(topic=spec.name, what="topic", want="present", have=None))
+            continue
+        have = len(existing[spec.name].partitions)
+        if have != spec.partitions:
+            differences.append(
+                Difference(topic=spec.name, what="partitions", want=str(spec.partitions), have=str(have))
+            )
+        differences += [
+            Difference(topic=spec.name, what=key, want=want, have=configs[spec.name].get(key, "unset"))
+            for key, want in spec.config.items()
+            if configs[spec.name].get(key) != want
+        ]
+    return differences
+
+
+def require_topics(settings: Settings) -> int:
+    """The partition count of the pipeline's topics.
+
+    Raises:
+        BrokerError: The broker is unreachable, a topic is missing, or the counts differ: a camera's features and
+            events must have the same partition, so all topics need the same count.
+    """
+    existing = cluster_metadata(settings).topics
+    names = [spec.name for spec in _specs(settings)]
+    missing = [name for name in names if name not in existing]
+    if missing:
+        raise BrokerError(
+            f"{_what(missing)} missing on {settings.bootstrap}: run streamproc topics create"
+            " (or set STREAMPROC_PREFIX to the prefix of existing ones)"
+        )
+    counts = {name: len(existing[name].partitions) for name in names}
+    if len(set(counts.values())) != 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise BrokerError(f"topics have different partition counts ({told}): create them anew with the same count")
+    return counts[names[0]]
+
+
+def wait_for_group(settings: Settings, *, members: int, timeout_s: float, check: Callable[[], None]) -> None:
+    """Wait until the workers' group has `members` members and has shared out its partitions.
+
+    Args:
+        settings: Where the broker is, and the group's prefix.
+        members: Workers to wait for; more are fine.
+        timeout_s: Longest wait.
+        check: Called while waiting; raises when waiting makes no sense any more.
+
+    Raises:
+        BrokerError: The group was not ready in time.
+    """
+    group = Topics(settings.prefix).group
+    admin = _admin(settings)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        check()
+        try:
+            found = admin.describe_consumer_groups([group], request_timeout=ANSWER_S)[group].result(ANSWER_S)
+        except KafkaException:
+            found = None  # the coordinator is not there yet
+        if found is not None and found.state == ConsumerGroupState.STABLE and len(found.members) >= members:
+            return
+        time.sleep(0.1)
+    raise BrokerError(f"group {group} on {settings.bootstrap} was not ready within {timeout_s:.0f} s: see the workers' logs")
+
+
+def _what(names: Sequence[str]) -> str:
+    return f"topic {names[0]} is" if len(names) == 1 else f"topics {', '.join(names)} are"
+
+
+def _specs(settings: Settings) -> tuple[TopicSpec, ...]:
+    return Topics(settings.prefix).specs(partitions=settings.partitions)
+
+
+def _admin(settings: Settings) -> AdminClient:
+    return AdminClient(client_config(settings, client_id="streamproc-provision"))
+
+
+def _min_isr(settings: Settings) -> dict[str, str]:
+    return {"min.insync.replicas": str(max(1, settings.replication - 1))}
+
+
+def _created(name: str, future: Future[None], settings: Settings) -> bool:
+    try:
+        future.result(timeout=3 * ANSWER_S)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another process was faster
+            return False
+        raise BrokerError(f"topic {name} could not be created on {settings.bootstrap}: {error.args[0].str()}") from None
+    return True
+
+
+def _topic_configs(settings: Settings, specs: Sequence[TopicSpec]) -> dict[str, dict[str, str]]:
+    if not specs:
+        return {}
+    resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in specs]
+    futures = _admin(settings).describe_configs(resources, request_timeout=ANSWER_S)
+    try:
+        return {
+            resource.name: {name: str(entry.value) for name, entry in future.result(timeout=2 * ANSWER_S).items()}
+            for resource, future in futures.items()
+        }
+    except KafkaException as error:
+        raise BrokerError(_unreachable(settings, error.args[0])) from None
+
+
+def _unreachable(settings: Settings, error: KafkaError) -> str:
+    hint = "start one with: streamproc broker start"
+    if settings.bootstrap != DEFAULT_BOOTSTRAP:
+        hint = f"check STREAMPROC_BOOTSTRAP, or {hint}"
+    if error.code() == KafkaError._AUTHENTICATION:  # librdkafka's local codes have no public name
+        hint = "check STREAMPROC_SECURITY_USERNAME and _PASSWORD"
+    return f"no Kafka broker answers at {settings.bootstrap} ({error.str()}): {hint}"

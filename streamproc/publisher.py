@@ -1,0 +1,181 @@
+"""One idempotent producer with delivery reports and a queue bounded in bytes; used by producers and agents alike.
+
+`produce()` returning means nothing; the delivery report is the only truth. librdkafka calls it on the thread that
+polls, here one of our own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streamproc.client import client_config
+from streamproc.errors import DeliveryError
+from streamproc.settings import Settings
+from streamproc.topics import MAX_RECORD_BYTES
+from streamproc.wire import Headers
+
+OnDelivery: TypeAlias = Callable[[Exception | None, int | None], None]
+"""Called once for each record, on the polling thread: (None, offset) when acknowledged, (error, None) when not."""
+
+log = logging.getLogger(__name__)
+_POLL_S = 0.1
+_FULL_WAIT_S = 0.005
+
+
+class Publisher:
+    """An idempotent producer (acks=all) whose queue is bounded in bytes.
+
+    Use as a context manager, or call `start` and `close`.
+
+    Attributes:
+        acked, failed: Records that ended so; together with the queue they are all that were sent.
+    """
+
+    def __init__(self, settings: Settings, *, client_id: str, linger_ms: float = 5) -> None:
+        self._delivery_timeout_s = settings.delivery_timeout_s
+        self._bound_bytes = settings.producer_queue_bytes
+        self._producer = Producer(
+            {
+                **client_config(settings, client_id=client_id),
+                "enable.idempotence": True,
+                "linger.ms": linger_ms,
+                "compression.type": "none",
+                "message.max.bytes": MAX_RECORD_BYTES,
+                "queue.buffering.max.kbytes": max(1, self._bound_bytes // 1024),
+                "queue.buffering.max.messages": 100_000,
+                "delivery.timeout.ms": int(settings.delivery_timeout_s * 1000),
+                "request.timeout.ms": int(min(30, settings.delivery_timeout_s) * 1000),
+                "message.copy.max.bytes": 65_535,
+            }
+        )
+        self._lock = threading.Lock()
+        self._queued_bytes = 0
+        self.acked = 0
+        self.failed = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="publisher", daemon=True)
+
+    def start(self) -> Self:
+        """Start the polling thread."""
+        self._thread.start()
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(timeout_s=0.5 if kind else self._delivery_timeout_s)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of values sent and not yet reported."""
+        return self._queued_bytes
+
+    def send(
+        self,
+        *,
+        topic: str,
+        partition: int,
+        key: bytes,
+        value: bytes,
+        headers: Headers,
+        on_delivery: OnDelivery | None = None,
+        timeout_s: float = 60,
+    ) -> None:
+        """Queue one record; waits while the queue is full.
+
+        Raises:
+            DeliveryError: The queue stayed full for `timeout_s`, the record is larger than any topic takes, or the
+                producer can send no more.
+        """
+        size = len(value)
+        deadline = time.monotonic() + timeout_s
+        self._wait_for_room(size, deadline=deadline, topic=topic)
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            self._count(size, error)
+            if on_delivery is not None:
+                problem = None if error is None else DeliveryError(_explain(error, topic=topic, size=size))
+                on_delivery(problem, None if error else message.offset())
+
+        with self._lock:
+            self._queued_bytes += size
+        while True:
+            try:
+                self._producer.produce(
+                    topic, value, key, partition=partition, headers=list(headers), on_delivery=report
+                )
+            except BufferError:
+                if time.monotonic() > deadline:
+                    self._unqueue(size)
+                    raise DeliveryError(_full(topic)) from None
+                time.sleep(_FULL_WAIT_S)
+            except KafkaException as error:
+                self._unqueue(size)
+                raise DeliveryError(_explain(error.args[0], topic=topic, size=size)) from None
+            else:
+                return
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait for the reports of all queued records; returns how many are still missing."""
+        return self._producer.flush(timeout_s)
+
+    def close(self, *, timeout_s: float) -> int:
+        """Flush, then stop polling; returns how many records have no report."""
+        left = self.flush(timeout_s)
+        self._stop.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5)
+        if left:
+            self._producer.purge()
+            self._producer.poll(0)
+        return left
+
+    def _wait_for_room(self, size: int, *, deadline: float, topic: str) -> None:
+        while self._queued_bytes and self._queued_bytes + size > self._bound_bytes:
+            if time.monotonic() > deadline:
+                raise DeliveryError(_full(topic))
+            time.sleep(_FULL_WAIT_S)
+
+    def _unqueue(self, size: int) -> None:
+        with self._lock:
+            self._queued_bytes -= size
+
+    def _count(self, size: int, error: KafkaError | None) -> None:
+        with self._lock:
+            self._queued_bytes -= size
+            if error is None:
+                self.acked += 1
+            else:
+                self.failed += 1
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(_POLL_S)
+
+
+def _full(topic: str) -> str:
+    return f"topic {topic}: the queue of unsent records stayed full; is the broker up? (streamproc doctor)"
+
+
+def _explain(error: Any, *, topic: str, size: int) -> str:
+    code = error.code() if isinstance(error, KafkaError) else None
+    if code == KafkaError.MSG_SIZE_TOO_LARGE:
+        return (
+            f"topic {topic} refused a record of {size} bytes: larger than its max.message.bytes; "
+            "choose a finer grid (--grid) or raise the topic's limit (streamproc topics check)"
+        )
+    if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+        return f"topic {topic} does not exist or has fewer partitions: run streamproc topics create"
+    if code == KafkaError._MSG_TIMED_OUT:
+        return f"topic {topic}: a record was not acknowledged in time; is the broker up? (streamproc doctor)"
+    return f"topic {topic}: {error.str() if isinstance(error, KafkaError) else error}"

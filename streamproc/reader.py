@@ -1,0 +1,157 @@
+"""Reading topics from one place to another, outside any consumer group: read-back, events, evidence, reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streamproc.client import client_config
+from streamproc.errors import BrokerError
+from streamproc.settings import Settings
+from streamproc.wire import Headers
+
+_T = TypeVar("_T")
+_POLL_S = 0.2
+_ANSWER_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One record as it stands in the log; `timestamp_ms` is wall clock."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+class TopicReader:
+    """A consumer of given partitions without a group: nothing is committed, nobody is disturbed.
+
+    Use as a context manager. Not thread-safe.
+
+    Raises:
+        BrokerError: The broker does not answer, or the topic does not exist.
+    """
+
+    def __init__(self, settings: Settings, topic: str, *, max_queue_bytes: int = 32 * 2**20) -> None:
+        self.topic = topic
+        self._settings = settings
+        self._consumer = Consumer(
+            {
+                **client_config(settings, client_id="streamproc-reader"),
+                "group.id": "streamproc-reader-none",  # required by the client; no group is ever joined
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "queued.max.messages.kbytes": max_queue_bytes // 1024,
+                "fetch.queue.backoff.ms": 10,
+                "fetch.wait.max.ms": 100,
+            }
+        )
+
+    def __enter__(self) -> TopicReader:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._consumer.close()
+
+    def partitions(self) -> list[int]:
+        """The topic's partitions."""
+        found = self._ask(lambda: self._consumer.list_topics(self.topic, timeout=_ANSWER_S)).topics[self.topic]
+        if found.error is not None or not found.partitions:
+            raise BrokerError(
+                f"topic {self.topic} does not exist on {self._settings.bootstrap}: run streamproc topics create"
+            )
+        return sorted(found.partitions)
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        """First offset kept and the one after the last."""
+        at = TopicPartition(self.topic, partition)
+        low, high = self._ask(lambda: self._consumer.get_watermark_offsets(at, timeout=_ANSWER_S))
+        return low, high
+
+    def offset_at(self, partition: int, *, since_ms: int) -> int:
+        """The first offset whose timestamp is not before `since_ms`; the end if there is none."""
+        at = TopicPartition(self.topic, partition, max(0, since_ms))
+        offset: int = self._ask(lambda: self._consumer.offsets_for_times([at], timeout=_ANSWER_S))[0].offset
+        return self.bounds(partition)[1] if offset in (OFFSET_END, -1) else offset
+
+    def read(self, ranges: Mapping[int, tuple[int, int]], *, stall_s: float = 30) -> Iterator[Record]:
+        """Read offset ranges (first, one after the last) by partition; each in order, partitions interleaved.
+
+        Raises:
+            BrokerError: Nothing came for `stall_s` although records are left.
+        """
+        left = {partition: end for partition, (start, end) in ranges.items() if start < end}
+        if not left:
+            return
+        self._consumer.assign([TopicPartition(self.topic, partition, ranges[partition][0]) for partition in left])
+        last = time.monotonic()
+        while left:
+            message = self._consumer.poll(_POLL_S)
+            if message is None:
+                if time.monotonic() - last > stall_s:
+                    raise BrokerError(f"topic {self.topic}: no record came for {stall_s:g} s, {len(left)} partitions left")
+                continue
+            last = time.monotonic()
+            partition = message.partition()
+            if partition is None or partition not in left:
+                continue
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    if (message.offset() or 0) >= left[partition]:
+                        del left[partition]
+                    continue
+                raise BrokerError(f"topic {self.topic}: {error.str()}")
+            offset = message.offset() or 0
+            if offset < left[partition]:
+                yield _record(message)
+            if offset + 1 >= left[partition]:
+                del left[partition]
+        self._consumer.unassign()
+
+    def follow(self, starts: Mapping[int, int], *, stop: Callable[[], bool]) -> Iterator[Record | None]:
+        """Read from `starts` (offset by partition) on and on; yields None when nothing came for a moment."""
+        self._consumer.assign([TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()])
+        while not stop():
+            message = self._consumer.poll(_POLL_S)
+            if message is None:
+                yield None
+            elif (error := message.error()) is None:
+                yield _record(message)
+            elif error.code() not in (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+                raise BrokerError(f"topic {self.topic}: {error.str()}")
+        self._consumer.unassign()
+
+    def _ask(self, question: Callable[[], _T]) -> _T:
+        try:
+            return question()
+        except KafkaException as error:
+            raise BrokerError(
+                f"topic {self.topic}: {self._settings.bootstrap} does not answer ({error.args[0].str()})"
+            ) from None
+
+
+def _record(message: Message) -> Record:
+    return Record(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        timestamp_ms=message.timestamp()[1],
+        key=_as_bytes(message.key()),
+        value=_as_bytes(message.value()),
+        headers=[(name, _as_bytes(value)) for name, value in message.headers() or []],
+    )
+
+
+def _as_bytes(value: bytes | str | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""

@@ -1,0 +1,112 @@
+"""Topic names, keys, configs, and the one function that chooses a partition. Data only; nothing talks to Kafka here.
+
+Partitions are computed here and passed explicitly by every producer, because the clients' default hashes differ
+(librdkafka: CRC32 of the key, aiokafka: murmur2).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from streamproc.model import FrameKey, TileHeader
+
+TopicName = Literal["tiles", "features", "events", "edges", "deadletters"]
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+MAX_RECORD_BYTES = 2 * 2**20  # tiles end at 900 kB, features of noise can be larger than their tile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSpec:
+    """One topic as it must be on the broker; `config` holds every value that is checked."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one prefix."""
+
+    prefix: str
+
+    @property
+    def tiles(self) -> str:
+        """Encoded tiles, from producers."""
+        return f"{self.prefix}tiles"
+
+    @property
+    def features(self) -> str:
+        """Results of tiles, from extract agents."""
+        return f"{self.prefix}features"
+
+    @property
+    def events(self) -> str:
+        """Recognition events, from the aggregator."""
+        return f"{self.prefix}events"
+
+    @property
+    def edges(self) -> str:
+        """Edge and preview pictures, for viewers."""
+        return f"{self.prefix}edges"
+
+    @property
+    def deadletters(self) -> str:
+        """Messages that could not be handled, untouched, with their reason."""
+        return f"{self.prefix}deadletters"
+
+    @property
+    def group(self) -> str:
+        """The consumer group of all workers."""
+        return f"{self.prefix}workers"
+
+    def specs(self, *, partitions: int) -> tuple[TopicSpec, ...]:
+        """All topics with their explicit configs; the same number of partitions everywhere."""
+
+        def spec(name: str, retention_ms: int, **config: str) -> TopicSpec:
+            return TopicSpec(
+                name=name,
+                partitions=partitions,
+                config={
+                    "cleanup.policy": "delete",
+                    "compression.type": "producer",
+                    "max.message.bytes": str(MAX_RECORD_BYTES),
+                    "message.timestamp.type": "CreateTime",
+                    "retention.ms": str(retention_ms),
+                    **{key.replace("_", "."): value for key, value in config.items()},
+                },
+            )
+
+        return (
+            spec(self.tiles, HOUR_MS, retention_bytes=str(2**33 // partitions), segment_bytes=str(2**27)),
+            spec(self.features, HOUR_MS, segment_bytes=str(2**27)),
+            spec(self.events, 7 * DAY_MS),
+            spec(self.edges, 10 * MINUTE_MS, segment_bytes=str(2**26), segment_ms=str(5 * MINUTE_MS)),
+            spec(self.deadletters, 7 * DAY_MS),
+        )
+
+
+def tile_key(header: TileHeader) -> bytes:
+    """Key of a tile: camera/run/row/col."""
+    return f"{header.camera}/{header.run}/{header.row}/{header.col}".encode()
+
+
+def features_key(frame: FrameKey) -> bytes:
+    """Key of features: camera/run."""
+    return f"{frame.camera}/{frame.run}".encode()
+
+
+def tile_partition(camera: str, tile_index: int, partitions: int) -> int:
+    """Partition of a tile: a frame's tiles spread evenly, one tile position stays in order."""
+    return (zlib.crc32(camera.encode()) + tile_index) % partitions
+
+
+def camera_partition(camera: str, partitions: int) -> int:
+    """Partition of features, events and edges: a camera's frames meet in one place, in order."""
+    return zlib.crc32(camera.encode()) % partitions

@@ -1,0 +1,363 @@
+"""Values to bytes and back: the only module that knows how messages look on the wire.
+
+A tile is a record whose value is the encoded picture alone and whose `tile` header is a msgpack map; features are
+msgpack; an event is CloudEvents 1.0 in Kafka's binary mode. Whatever comes from outside is judged here, before any
+pixel is decoded: lengths, numbers, sizes, the geometry of the cut, digests. What is wrong raises `BadMessage` with
+its reason. Golden messages of each schema version stand in `tests/data/`.
+
+References:
+    CloudEvents 1.0 and its Kafka protocol binding, https://github.com/cloudevents/spec
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+import msgspec
+import xxhash
+from numpy.typing import NDArray
+
+from streamproc.errors import BadMessage, Reason
+from streamproc.model import CHANNELS, EdgeMap, Features, FrameEvent, FrameKey, Points, TileHeader
+
+Headers: TypeAlias = list[tuple[str, bytes]]
+
+TILE_SCHEMA = 1
+FEATURES_SCHEMA = 1
+FRAME_EVENT_TYPE = "io.streamproc.frame.v1"
+TILE_HEADER = "tile"
+CONTENT_TYPES = {"jpeg": b"image/jpeg", "png": b"image/png", "raw": b"application/octet-stream"}
+
+MAX_HEADER_BYTES = 4096  # a real one takes about 450
+MAX_PAYLOAD_BYTES = 8 * 2**20
+MAX_SIDE_PX = 65_535
+MAX_TILES = 65_536
+MAX_HALO_PX = 1024
+MAX_HEADERS = 64
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+_pack = msgspec.msgpack.Encoder()
+_tile_header = msgspec.msgpack.Decoder(TileHeader)
+_features = msgspec.msgpack.Decoder(Features)
+_json = msgspec.json.Encoder()
+_frame_event = msgspec.json.Decoder(FrameEvent)
+
+
+def digest_payload(payload: bytes) -> bytes:
+    """xxh3-64 of an encoded tile, 8 bytes: finds damage, not malice."""
+    return xxhash.xxh3_64_digest(payload)
+
+
+def digest_frame(pixels: NDArray[Any]) -> bytes:
+    """xxh3-128 of a frame's shape and pixels, 16 bytes."""
+    state = xxhash.xxh3_128(repr(pixels.shape).encode())
+    state.update(memoryview(pixels if pixels.flags.c_contiguous else pixels.copy()).cast("B"))
+    return state.digest()
+
+
+# --- tiles -------------------------------------------------------------------------------------------------------
+
+
+def tile_headers(header: TileHeader) -> Headers:
+    """The Kafka headers of a tile record."""
+    return [(TILE_HEADER, _pack.encode(header)), ("content-type", CONTENT_TYPES[header.codec])]
+
+
+def check_tile(header: TileHeader, payload: bytes | None, *, max_frame_pixels: int) -> None:
+    """Judge a tile record without decoding its picture.
+
+    Args:
+        header: As `read_tile_header` gives it.
+        payload: The record's value.
+        max_frame_pixels: Frames above this are refused.
+
+    Raises:
+        BadMessage: `limits` (sizes and geometry), `length` (empty, oversized or impossible payload), `checksum` (the
+            payload is not what was sent), `codec` (encrypted).
+    """
+    _check_geometry(header, max_frame_pixels=max_frame_pixels)
+    _check_payload(header, payload)
+
+
+def read_tile_header(headers: Iterable[tuple[str, bytes]] | None) -> TileHeader:
+    """Read the `tile` header alone; enough to say which frame a refused tile belongs to.
+
+    Raises:
+        BadMessage: `envelope` or `schema`.
+    """
+    found = list(headers or ())
+    if len(found) > MAX_HEADERS:
+        raise BadMessage("envelope", f"{len(found)} headers, at most {MAX_HEADERS} are read")
+    packed = [value for name, value in found if name == TILE_HEADER]
+    if len(packed) != 1 or packed[0] is None:
+        raise BadMessage("envelope", f"expected one '{TILE_HEADER}' header, found {len(packed)}")
+    if len(packed[0]) > MAX_HEADER_BYTES:
+        raise BadMessage("length", f"tile header of {len(packed[0])} bytes, at most {MAX_HEADER_BYTES}")
+    _check_schema(packed[0], newest=TILE_SCHEMA, what="tile")
+    try:
+        header = _tile_header.decode(packed[0])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadMessage("envelope", f"tile header: {error}") from None
+    _check_names(header)
+    return header
+
+
+def _check_schema(packed: bytes, *, newest: int, what: str) -> None:
+    """Read the version alone first, so that a newer message is told apart from a broken one."""
+    try:
+        version = _version.decode(packed).schema
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadMessage("envelope", f"{what}: {error}") from None
+    if not 1 <= version <= newest:
+        raise BadMessage("schema", f"{what} schema version {version}; this worker reads 1 to {newest}")
+
+
+class _Version(msgspec.Struct):
+    schema: int
+
+
+_version = msgspec.msgpack.Decoder(_Version)
+
+
+def _check_names(header: TileHeader) -> None:
+    for name, value in (("camera", header.camera), ("run", header.run)):
+        if not _NAME.fullmatch(value):
+            raise BadMessage("envelope", f"{name} {value[:120]!r}: letters, digits, '.', '_' and '-', at most 100")
+
+
+def _require(truth: bool, reason: Reason, detail: str) -> None:  # noqa: FBT001 - a check reads best with its truth first
+    if not truth:
+        raise BadMessage(reason, detail)
+
+
+def _check_geometry(header: TileHeader, *, max_frame_pixels: int) -> None:
+    width, height, core = header.frame_width, header.frame_height, header.core
+    _require(
+        0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and width * height <= max_frame_pixels,
+        "limits",
+        f"frame of {width}x{height} px; at most {MAX_SIDE_PX} a side and {max_frame_pixels} px in all",
+    )
+    _require(
+        header.rows > 0 and header.cols > 0 and header.rows * header.cols == header.tile_count <= MAX_TILES,
+        "limits",
+        f"grid {header.rows}x{header.cols} with {header.tile_count} tiles",
+    )
+    _require(
+        0 <= header.row < header.rows and 0 <= header.col < header.cols,
+        "limits",
+        f"tile {header.row},{header.col} of a {header.rows}x{header.cols} grid",
+    )
+    _require(
+        core.x >= 0 and core.y >= 0 and core.width > 0 and core.height > 0
+        and core.right <= width and core.bottom <= height,
+        "limits",
+        f"core {tuple(_as_list(core))} of a {width}x{height} frame",
+    )
+    _require(0 <= header.halo <= MAX_HALO_PX, "limits", f"halo of {header.halo} px, at most {MAX_HALO_PX}")
+    _require(
+        header.sequence >= 0 and 0 <= header.captured_ns < 2**63,
+        "limits",
+        f"sequence {header.sequence}, capture time {header.captured_ns}",
+    )
+    _require(len(header.frame_digest) == 16 and len(header.payload_digest) == 8, "envelope", "digest of a wrong length")
+    _require(header.key_id is None, "codec", f"payload encrypted with key {header.key_id!r}; this worker has no keys")
+
+
+def _as_list(core: Any) -> list[int]:
+    return [core.x, core.y, core.width, core.height]
+
+
+def _check_payload(header: TileHeader, payload: bytes | None) -> None:
+    size = len(payload or b"")
+    _require(0 < size <= MAX_PAYLOAD_BYTES, "length", f"payload of {size} bytes, expected 1 to {MAX_PAYLOAD_BYTES}")
+    if header.codec == "raw":
+        expected = header.rect.area * CHANNELS[header.pixel_format]
+        _require(size == expected, "length", f"raw payload of {size} bytes, expected {expected}")
+    _require(
+        digest_payload(payload or b"") == header.payload_digest, "checksum", "payload differs from its digest"
+    )
+
+
+# --- features ----------------------------------------------------------------------------------------------------
+
+
+def encode_features(features: Features) -> bytes:
+    """The value of a features record."""
+    return _pack.encode(features)
+
+
+def decode_features(value: bytes | None) -> Features:
+    """Read and judge a features record.
+
+    Raises:
+        BadMessage: `length`, `envelope`, `schema` or `limits`.
+    """
+    if not value:
+        raise BadMessage("length", "features record without a value")
+    _check_schema(value, newest=FEATURES_SCHEMA, what="features")
+    try:
+        features = _features.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadMessage("envelope", f"features: {error}") from None
+    _check_names(features.tile)
+    _check_geometry(features.tile, max_frame_pixels=MAX_SIDE_PX * MAX_SIDE_PX)
+    for name, result in features.results.items():
+        _check_result(name, result, features.tile)
+    return features
+
+
+def _check_result(name: str, result: object, tile: TileHeader) -> None:
+    """Array lengths must fit what they claim, so that nobody indexes beyond a buffer later."""
+    if isinstance(result, EdgeMap):
+        packed = tile.core.height * -(-tile.core.width // 8)
+        fits = (
+            result.core == tile.core
+            and len(result.decided) == packed
+            and len(result.loose_at) == 4 * len(result.loose_bits)
+        )
+        _require(fits, "length", f"step {name}: edge map does not fit its core")
+    elif isinstance(result, Points):
+        count = len(result.response) // 4
+        fits = (
+            len(result.response) == 4 * count
+            and len(result.xy) == 8 * count
+            and len(result.descriptors) in (0, count * result.descriptor_bytes)
+        )
+        _require(fits, "length", f"step {name}: points of unequal lengths")
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+def event_id(key: FrameKey, *, pipeline: str, kind: str = "frame") -> str:
+    """Deterministic id: the same frame through the same pipeline is the same event, however often it is computed."""
+    text = "\0".join((key.camera, key.run, str(key.sequence), pipeline, kind))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def event_time(captured_ns: int) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    moment = datetime.fromtimestamp(captured_ns // 10**9, tz=UTC) + timedelta(microseconds=captured_ns % 10**9 // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def encode_frame_event(event: FrameEvent) -> tuple[Headers, bytes]:
+    """Headers and value of an event record, CloudEvents binary mode."""
+    key = event.key
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id(key, pipeline=event.evidence.pipeline),
+        "ce_source": f"/cameras/{event.camera}",
+        "ce_type": FRAME_EVENT_TYPE,
+        "ce_subject": f"{event.run}/{event.sequence}",
+        "ce_time": event_time(event.captured_ns),
+        "content-type": "application/json",
+    }
+    return [(name, value.encode()) for name, value in headers.items()], _json.encode(event)
+
+
+def decode_frame_event(value: bytes | None) -> FrameEvent:
+    """Read the data of a frame event.
+
+    Raises:
+        BadMessage: `envelope`.
+    """
+    try:
+        return _frame_event.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadMessage("envelope", f"event: {error}") from None
+
+
+def event_key(headers: Iterable[tuple[str, bytes]] | None) -> FrameKey | None:
+    """Which frame an event record tells of, from its headers alone; None if it is not a frame event."""
+    found = dict(headers or ())
+    if found.get("ce_type") != FRAME_EVENT_TYPE.encode():
+        return None
+    camera = found.get("ce_source", b"").decode(errors="replace").removeprefix("/cameras/")
+    run, slash, sequence = found.get("ce_subject", b"").decode(errors="replace").rpartition("/")
+    if not (camera and run and slash and sequence.isdecimal()):
+        return None
+    return FrameKey(camera, run, int(sequence))
+
+
+def structured_event(headers: Iterable[tuple[str, bytes]] | None, value: bytes | None) -> dict[str, Any]:
+    """An event record as one CloudEvents structured-mode JSON object (a line of `events.jsonl`).
+
+    Raises:
+        BadMessage: `envelope`: the value is not JSON.
+    """
+    attributes: dict[str, Any] = {}
+    for name, raw in headers or ():
+        if name.startswith("ce_"):
+            attributes[name.removeprefix("ce_")] = raw.decode(errors="replace")
+        elif name == "content-type":
+            attributes["datacontenttype"] = raw.decode(errors="replace")
+    try:
+        return {**attributes, "data": msgspec.json.decode(value or b"")}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadMessage("envelope", f"event: {error}") from None
+
+
+# --- pictures for viewers, dead letters ---------------------------------------------------------------------------
+
+
+def picture_headers(key: FrameKey, *, kind: str, content_type: str, captured_ns: int) -> Headers:
+    """Headers of a record on the `edges` topic; `kind` is `edges` or `preview`."""
+    about = {
+        "schema": 1,
+        "camera": key.camera,
+        "run": key.run,
+        "sequence": key.sequence,
+        "kind": kind,
+        "captured_ns": captured_ns,
+    }
+    return [("picture", _pack.encode(about)), ("content-type", content_type.encode())]
+
+
+def read_picture(headers: Iterable[tuple[str, bytes]] | None) -> tuple[FrameKey, str] | None:
+    """Frame and kind of a record on the `edges` topic; None if it is something else."""
+    packed = dict(headers or ()).get("picture")
+    if packed is None:
+        return None
+    try:
+        about = msgspec.msgpack.decode(packed, type=dict[str, str | int])
+        return FrameKey(str(about["camera"]), str(about["run"]), int(about["sequence"])), str(about["kind"])
+    except (msgspec.DecodeError, KeyError, ValueError):
+        return None
+
+
+def deadletter_headers(
+    original: Sequence[tuple[str, bytes]] | None,
+    *,
+    reason: Reason,
+    detail: str,
+    stage: str,
+    origin: tuple[str, int, int],
+) -> Headers:
+    """Headers of a dead letter: the untouched original ones, then why and from where.
+
+    Args:
+        origin: Topic, partition, offset.
+    """
+    kept = [(name, value) for name, value in original or () if not name.startswith("dl_")]
+    attempt = 1 + _attempts(original)
+    topic, partition, offset = origin
+    added: Mapping[str, str] = {
+        "dl_reason": reason,
+        "dl_detail": detail[:1000],
+        "dl_stage": stage,
+        "dl_topic": topic,
+        "dl_partition": str(partition),
+        "dl_offset": str(offset),
+        "dl_attempt": str(attempt),
+    }
+    return [*kept, *((name, value.encode()) for name, value in added.items())]
+
+
+def _attempts(original: Sequence[tuple[str, bytes]] | None) -> int:
+    text = dict(original or ()).get("dl_attempt", b"0") or b"0"
+    return int(text) if text.isdigit() and len(text) < 6 else 0

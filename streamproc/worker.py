@@ -1,0 +1,166 @@
+"""One worker process: start, run until told to stop or something breaks for good, drain, stop within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections import Counter
+
+import cv2
+
+from streamproc import __version__
+from streamproc.app import Role, Wiring, create_app
+from streamproc.errors import StreamprocError
+from streamproc.metrics import Exporter, Metrics
+from streamproc.operators.pipeline import Pipeline
+from streamproc.provision import require_topics
+from streamproc.publisher import Publisher
+from streamproc.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_FORCED_EXIT = 70
+_OBSERVE_S = 1.0
+
+
+def run_worker(settings: Settings, *, role: Role, pipeline: Pipeline, parent_pid: int | None = None) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Args:
+        settings: All of them.
+        role: Which agents run here.
+        pipeline: For extract agents.
+        parent_pid: Stop when this process is gone (workers started by another command).
+
+    Raises:
+        BrokerError: No broker, or its topics are not as they must be.
+        StreamprocError: A result could not be delivered; its input stays unacknowledged.
+    """
+    cv2.setNumThreads(1)  # one thread of ours for each core; OpenCV's own would fight them
+    partitions = require_topics(settings)
+    metrics = Metrics()
+    metrics.build_info.labels(__version__).set(1)
+    exporter = None
+    if settings.metrics_port:
+        exporter = Exporter(metrics, host=settings.metrics_host, port=settings.metrics_port)
+    publisher = Publisher(settings, client_id=f"streamproc-worker-{role}").start()
+    try:
+        asyncio.run(
+            _Run(settings, metrics=metrics, publisher=publisher, parent_pid=parent_pid).main(
+                role=role, pipeline=pipeline, partitions=partitions
+            )
+        )
+    finally:
+        publisher.close(timeout_s=2)
+        if exporter is not None:
+            exporter.close()
+
+
+class _Run:
+    """The life of one worker on its event loop."""
+
+    def __init__(self, settings: Settings, *, metrics: Metrics, publisher: Publisher, parent_pid: int | None) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._publisher = publisher
+        self._parent_pid = parent_pid
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def main(self, *, role: Role, pipeline: Pipeline, partitions: int) -> None:
+        wiring = create_app(
+            self._settings,
+            role=role,
+            pipeline=pipeline,
+            partitions=partitions,
+            metrics=self._metrics,
+            publisher=self._publisher,
+            crash=self._fail,
+        )
+        self._catch_signals()
+        app = wiring.app
+        app.finalize()
+        observer = asyncio.create_task(self._observe(wiring))
+        log.info("worker starts: role %s, pipeline %s, group %s", role, pipeline.name, app.conf.id)
+        try:
+            await app.start()
+            await self._until_stopped(wiring)
+        finally:
+            observer.cancel()
+            await self._leave(wiring)
+        if self._failure is not None:
+            raise StreamprocError(f"worker stopped: {self._failure}") from self._failure
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._stop.set()
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    async def _until_stopped(self, wiring: Wiring) -> None:
+        told = asyncio.ensure_future(self._stop.wait())
+        ended = asyncio.ensure_future(wiring.app.wait_until_stopped())
+        await asyncio.wait({told, ended}, return_when=asyncio.FIRST_COMPLETED)
+        for future in (told, ended):
+            future.cancel()
+        if wiring.app.crash_reason is not None:
+            self._failure = self._failure or wiring.app.crash_reason
+
+    async def _leave(self, wiring: Wiring) -> None:
+        """Drain what is in flight, commit, leave the group; a stop that hangs ends in a forced exit."""
+        started = time.monotonic()
+        alarm = threading.Timer(self._settings.shutdown_s, _exit_now)
+        alarm.daemon = True
+        alarm.start()
+        app = wiring.app
+        if self._failure is None:
+            app.consumer.stop_flow()
+            app.flow_control.suspend()
+            app.flow_control.clear()
+            await _drain(wiring, timeout_s=self._settings.shutdown_s / 2)
+        await app.stop()
+        for pool in wiring.pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        alarm.cancel()
+        log.info("worker stopped in %.1f s", time.monotonic() - started)
+
+    async def _observe(self, wiring: Wiring) -> None:
+        """Keep gauges current, and notice a parent that is gone."""
+        while True:
+            await asyncio.sleep(_OBSERVE_S)
+            for topic, lag in _lag(wiring).items():
+                self._metrics.lag.labels(topic).set(lag)
+            self._metrics.buffer_bytes.labels("producer").set(self._publisher.queued_bytes)
+            if self._parent_pid is not None and os.getppid() != self._parent_pid:
+                log.warning("the process that started this worker is gone, stopping")
+                self._stop.set()
+
+
+async def _drain(wiring: Wiring, *, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while any(window.busy for window in wiring.windows) and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+
+
+def _lag(wiring: Wiring) -> dict[str, int]:
+    """Records not yet read, by topic, as far as this worker's partitions go."""
+    lag: Counter[str] = Counter()
+    consumer = wiring.app.consumer
+    for tp in consumer.assignment():
+        end, position = consumer.highwater(tp), consumer._read_offset.get(tp)  # noqa: SLF001 - Faust has no public one
+        if end is not None:
+            lag[tp.topic] += max(0, end - (position + 1 if position is not None else 0))
+    return lag
+
+
+def _exit_now() -> None:
+    log.critical("the worker did not stop in time and is ended; unacknowledged records will be read again")
+    logging.shutdown()
+    os._exit(_FORCED_EXIT)

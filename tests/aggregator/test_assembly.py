@@ -1,0 +1,245 @@
+"""Assembly: every frame that was seen leaves exactly once, in order, whatever its tiles do."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
+from streamproc.model import Features, Grid, Rect, Refusal
+from tests.features import features
+
+LIMITS = Limits(deadline_s=10, min_coverage=0.5, max_frames=100, max_bytes=1_000_000)
+
+
+class Feed:
+    """An assembler with a clock and offsets."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.assembler = Assembler(limits)
+        self.now_s = 0.0
+        self.offset = 0
+        self.settled: Counter[str] = Counter()
+        self.done: list[ClosedFrame] = []
+
+    def add(self, part: Features, *, size_bytes: int = 1000) -> None:
+        outcome = self.assembler.add(part, size_bytes=size_bytes, offset=self.offset, now_s=self.now_s)
+        self.offset += 1
+        if outcome is not None:
+            self.settled[outcome] += 1
+        self.done += self.assembler.finish(self.now_s)
+
+    def frame(self, sequence: int, indexes: tuple[int, ...] = (0, 1, 2, 3)) -> None:
+        for index in indexes:
+            self.add(features(index=index, sequence=sequence))
+
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.done += self.assembler.finish(self.now_s)
+
+    @property
+    def outcomes(self) -> list[tuple[int, str]]:
+        return [(closed.header.sequence, closed.outcome) for closed in self.done]
+
+    def tiles(self) -> Counter[str]:
+        return self.settled + sum((closed.tiles for closed in self.done), Counter())
+
+
+def test_a_frame_with_all_its_tiles_is_complete_at_once() -> None:
+    feed = Feed()
+    feed.frame(0)
+    assert feed.outcomes == [(0, "complete")]
+    assert feed.done[0].missing == ()
+    assert [part.tile.index for part in feed.done[0].parts] == [0, 1, 2, 3]
+    assert feed.tiles() == {"merged": 4}
+    assert (feed.assembler.open_frames, feed.assembler.open_bytes) == (0, 0)
+
+
+@given(st.lists(st.integers(0, 3), max_size=20).map(lambda extra: [0, 1, 2, 3, *extra]).flatmap(st.permutations))
+def test_any_order_with_repeats_gives_one_complete_frame(order: list[int]) -> None:
+    feed = Feed()
+    for index in order:
+        feed.add(features(index=index))
+    assert feed.outcomes == [(0, "complete")]
+    assert feed.tiles() == Counter(merged=4, duplicate=len(order) - 4)
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda frames: st.permutations([(sequence, index) for sequence in range(frames) for index in range(4)])
+    )
+)
+def test_frames_leave_in_order_of_their_sequence_however_their_tiles_come(order: list[tuple[int, int]]) -> None:
+    feed = Feed()
+    for sequence, index in order:
+        feed.add(features(index=index, sequence=sequence))
+    frames = len(order) // 4
+    assert feed.outcomes == [(sequence, "complete") for sequence in range(frames)]
+    assert feed.assembler.needed_offset() is None
+
+
+def test_a_missing_tile_ends_the_frame_partial_at_its_deadline_and_names_the_hole() -> None:
+    feed = Feed()
+    feed.frame(0, (0, 1, 3))
+    feed.wait(9.9)
+    assert feed.done == []
+    feed.wait(0.1)
+    assert feed.outcomes == [(0, "partial")]
+    assert feed.done[0].missing == ((1, 0),)
+    assert feed.done[0].reason == "deadline: 3 of 4 tiles"
+
+
+def test_too_few_tiles_end_the_frame_expired_without_results() -> None:
+    feed = Feed()
+    feed.frame(0, (2,))
+    feed.wait(10)
+    assert feed.outcomes == [(0, "expired")]
+    assert feed.done[0].parts == ()
+    assert feed.tiles() == {"rejected": 1}
+
+
+def test_a_tile_after_its_frame_has_left_is_late_and_a_repeated_one_a_duplicate() -> None:
+    feed = Feed()
+    feed.frame(0, (0, 1, 3))
+    feed.wait(10)
+    feed.add(features(index=2))
+    feed.add(features(index=0))
+    assert feed.outcomes == [(0, "partial")]
+    assert feed.settled == {"late": 1, "duplicate": 1}
+
+
+def test_a_later_frame_waits_for_the_one_before_it() -> None:
+    feed = Feed()
+    feed.frame(0, (0,))
+    feed.frame(1)
+    assert feed.done == []
+    assert feed.assembler.needed_offset() == 0
+    feed.wait(10)
+    assert feed.outcomes == [(0, "expired"), (1, "complete")]
+
+
+def test_a_hole_in_the_sequence_is_waited_for_and_then_passed() -> None:
+    feed = Feed()
+    feed.frame(0)
+    feed.frame(2)
+    assert feed.outcomes == [(0, "complete")]
+    feed.wait(10)
+    assert feed.outcomes == [(0, "complete"), (2, "complete")]
+    feed.frame(1)
+    assert len(feed.done) == 2
+    assert feed.settled == {"duplicate": 4}
+
+
+def test_runs_do_not_wait_for_each_other() -> None:
+    feed = Feed()
+    feed.add(features(index=0, run="run-1"))
+    for index in range(4):
+        feed.add(features(index=index, run="run-2"))
+    assert [closed.header.run for closed in feed.done] == ["run-2"]
+
+
+def test_frames_already_emitted_are_not_emitted_again_after_a_restart() -> None:
+    feed = Feed()
+    feed.assembler.resume("cam", "run-1", last_sequence=1)
+    for sequence in (0, 1, 2):
+        feed.frame(sequence)
+    assert feed.outcomes == [(2, "complete")]
+    assert feed.settled == {"duplicate": 8}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"frame_digest": b"g" * 16}, "frame digest"),
+        ({"frame_width": 80}, "frame size"),
+        ({"rows": 4, "cols": 1, "row": 1, "col": 0}, "grid"),
+        ({"core": Rect(16, 0, 48, 16)}, "column"),
+        ({"pipeline": "p2"}, "pipeline"),
+    ],
+)
+def test_a_tile_that_contradicts_the_others_rejects_the_frame(changes: dict[str, object], what: str) -> None:
+    feed = Feed()
+    feed.add(features(index=0))
+    feed.add(features(index=3))
+    feed.add(features(index=1, **changes))
+    assert feed.outcomes == [(0, "rejected")]
+    assert what in (feed.done[0].reason or "")
+    assert feed.done[0].parts == ()
+
+
+def test_the_same_tile_with_other_pixels_rejects_the_frame() -> None:
+    feed = Feed()
+    feed.add(features(index=0))
+    feed.add(features(index=0, payload_digest=b"another!"))
+    assert feed.outcomes == [(0, "rejected")]
+    assert feed.tiles() == {"rejected": 2}
+
+
+def test_tiles_that_do_not_cover_the_frame_are_no_complete_frame() -> None:
+    feed = Feed()
+    for index in range(4):
+        row, col = divmod(index, 2)
+        feed.add(features(index=index, core=Rect(16 * col, 16 * row, 16, 16)))
+    assert feed.outcomes == [(0, "rejected")]
+
+
+def test_a_frame_with_a_dead_tile_ends_partial_without_waiting() -> None:
+    feed = Feed()
+    feed.frame(0, (0, 1, 2))
+    feed.add(features(index=3, refusal=Refusal(reason="decode", detail="broken")))
+    assert feed.outcomes == [(0, "partial")]
+    assert feed.done[0].missing == ((1, 1),)
+    assert feed.tiles() == {"merged": 3, "deadlettered": 1}
+
+
+def test_a_frame_of_dead_tiles_alone_is_rejected() -> None:
+    feed = Feed()
+    for index in range(4):
+        feed.add(features(index=index, refusal=Refusal(reason="checksum", detail="")))
+    assert feed.outcomes == [(0, "rejected")]
+    assert feed.tiles() == {"deadlettered": 4}
+
+
+def test_open_frames_are_bounded_in_number_and_the_oldest_goes_first() -> None:
+    feed = Feed(Limits(deadline_s=10, min_coverage=0.5, max_frames=5, max_bytes=10**9))
+    for sequence in range(1000):
+        feed.frame(sequence, (0,))
+        assert feed.assembler.open_frames <= 5
+    assert feed.outcomes == [(sequence, "expired") for sequence in range(995)]
+    assert {closed.reason for closed in feed.done} == {"evicted: 1 of 4 tiles"}
+
+
+def test_open_frames_are_bounded_in_bytes_even_when_they_wait_behind_a_hole() -> None:
+    feed = Feed(Limits(deadline_s=10, min_coverage=0.5, max_frames=100, max_bytes=10_000))
+    for sequence in range(1, 9):
+        feed.frame(sequence)
+        assert feed.assembler.open_bytes <= 10_000
+    assert feed.outcomes[0] == (1, "complete")
+
+
+def test_the_floor_is_the_first_record_of_the_oldest_frame_held() -> None:
+    feed = Feed()
+    feed.frame(0, (0, 1))
+    feed.frame(1, (0,))
+    assert feed.assembler.needed_offset() == 0
+    feed.frame(0, (2, 3))
+    assert feed.assembler.needed_offset() == 2
+    assert feed.assembler.next_deadline_s() == 10
+
+
+def test_forgotten_runs_are_bounded() -> None:
+    feed = Feed()
+    for number in range(5000):
+        for index in range(4):
+            feed.add(features(index=index, run=f"run-{number}"))
+    assert len(feed.done) == 5000
+    assert feed.assembler.streams_known <= 4096
+
+
+def test_a_grid_of_one_tile_is_complete_with_it() -> None:
+    feed = Feed()
+    feed.add(features(index=0, grid=Grid(1, 1)))
+    assert feed.outcomes == [(0, "complete")]
