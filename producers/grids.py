@@ -114,13 +114,11 @@ def finer(grid: Grid, width: int, height: int, *, shrink: float) -> Grid | None:
 def tile_halo(pipeline_halo: int, codec: Codec) -> int:
     """Halo a tile travels with, pixels.
 
-    PNG and raw take what the pipeline needs. A JPEG tile begins at a 16 px block of the frame, so that its
-    blocks are the frame's; its outermost pixel differs all the same, as colour is interpolated over it:
-    hence the next multiple of 16 above.
+    PNG and raw take what the pipeline needs. For JPEG it is rounded up to blocks of 16 px, so that a tile's
+    blocks are the frame's: it then decodes to the very pixels of the whole frame's JPEG, apart from its
+    outermost ones, over which the decoder interpolates colour.
     """
-    if codec != "jpeg" or pipeline_halo == 0:
-        return pipeline_halo
-    return (pipeline_halo // JPEG_BLOCK_PX + 1) * JPEG_BLOCK_PX
+    return -(-pipeline_halo // JPEG_BLOCK_PX) * JPEG_BLOCK_PX if codec == "jpeg" else pipeline_halo
 
 
 def _wanted_tiles(demand: Demand) -> int:

@@ -163,6 +163,7 @@ class _Publication:
         self._stop = stop
         self._topic = Topics(settings.prefix).tiles
         self._deliveries = Deliveries()
+        self._aborted = False
 
     def send_all(
         self,
@@ -172,16 +173,18 @@ class _Publication:
         on_frame: Callable[[Sequence[TileHeader], Frame], None] | None,
     ) -> None:
         """Send what is read until it ends or a tile fails, then wait for the reports."""
-        sent = 0
         with ahead:
-            for frame, encoded in ahead:
-                if not self._send(encoded):
-                    break
-                sent += 1
-                if on_frame is not None:
-                    on_frame([header for header, _ in encoded.tiles], frame)
-                if on_progress is not None:
-                    on_progress(sent)
+            try:
+                for sent, (frame, encoded) in enumerate(ahead, start=1):
+                    if not self._send(encoded):
+                        break
+                    if on_frame is not None:
+                        on_frame([header for header, _ in encoded.tiles], frame)
+                    if on_progress is not None:
+                        on_progress(sent)
+            except BaseException:
+                self._aborted = True  # wakes a reader that waits for its next frame
+                raise
         self._flush()
 
     def give_up(self) -> None:
@@ -220,7 +223,7 @@ class _Publication:
         )
 
     def _ending(self) -> bool:
-        return self._stop.is_set() or self._deliveries.problem is not None
+        return self._stop.is_set() or self._aborted or self._deliveries.problem is not None
 
     def _send(self, encoded: EncodedFrame) -> bool:
         """Hand all tiles of a frame over; False when the run has to end."""

@@ -66,7 +66,8 @@ def create_topics(settings: Settings) -> list[str]:
         )
         for spec in missing
     ]
-    futures = _admin(settings).create_topics(new, operation_timeout=ANSWER_S, request_timeout=2 * ANSWER_S)
+    admin = _admin(settings)  # must outlive its futures
+    futures = admin.create_topics(new, operation_timeout=ANSWER_S, request_timeout=2 * ANSWER_S)
     return [name for name, future in futures.items() if _created(name, future, settings)]
 
 
@@ -138,8 +139,8 @@ def wait_for_group(settings: Settings, *, members: int, timeout_s: float, check:
     while time.monotonic() < deadline:
         check()
         try:
-            found = admin.describe_consumer_groups([group], request_timeout=ANSWER_S)[group].result(ANSWER_S)
-        except KafkaException:
+            found = admin.describe_consumer_groups([group], request_timeout=2)[group].result(timeout=3)
+        except (KafkaException, TimeoutError):
             found = None  # the coordinator is not there yet
         if found is not None and found.state == ConsumerGroupState.STABLE and len(found.members) >= members:
             return
@@ -177,7 +178,8 @@ def _topic_configs(settings: Settings, specs: Sequence[TopicSpec]) -> dict[str, 
     if not specs:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in specs]
-    futures = _admin(settings).describe_configs(resources, request_timeout=ANSWER_S)
+    admin = _admin(settings)  # must outlive its futures
+    futures = admin.describe_configs(resources, request_timeout=ANSWER_S)
     try:
         return {
             resource.name: {name: str(entry.value) for name, entry in future.result(timeout=2 * ANSWER_S).items()}

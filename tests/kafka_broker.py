@@ -1,12 +1,13 @@
 """The broker that the tests talk to.
 
-    STREAMPROC_BOOTSTRAP=host:port       that cluster
-    STREAMPROC_TEST_BROKER=container     Apache Kafka in a container, by testcontainers
-    neither                              the local broker, in a folder of its own, gone afterwards
+STREAMPROC_BOOTSTRAP=host:port       that cluster
+STREAMPROC_TEST_BROKER=container     Apache Kafka in a container, by testcontainers
+neither                              the local broker, in a folder of its own, gone afterwards
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,6 @@ from streamproc.broker.readiness import ask
 from streamproc.settings import value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from testcontainers.core.container import DockerContainer
 
 IMAGE = f"apache/kafka:{KAFKA_VERSION}"
@@ -51,7 +50,7 @@ def container_broker() -> Iterator[str]:
     port = choose_ports(0, 1)[0]
     container = kafka_container(port)
     with container:
-        bootstrap = f"{container.get_container_host_ip()}:{port}"
+        bootstrap = container.env["KAFKA_ADVERTISED_LISTENERS"].removeprefix("PLAINTEXT://")
         _wait_until_answering(container, bootstrap)
         yield bootstrap
 
@@ -59,11 +58,11 @@ def container_broker() -> Iterator[str]:
 def kafka_container(port: int) -> DockerContainer:
     """The container, not started yet: one node, broker and controller, told what clients will call it.
 
-    Kafka tells its clients the address to come back to, so the port on this machine must be known before the start:
-    it is bound to a chosen one instead of asking the engine for any. The library's own KafkaContainer is for other
-    images: it starts scripts that this one does not have.
+    Kafka tells its clients the address to come back to, so the port on this machine must be known before the
+    start: it is bound to a chosen one, the engine is not asked for any. The library's own KafkaContainer is
+    for other images: it starts scripts that this one lacks.
     """
-    from docker.errors import DockerException
+    from docker.errors import DockerException  # type: ignore[import-untyped] # ships no types
     from testcontainers.core.container import DockerContainer
 
     try:
@@ -103,4 +102,6 @@ def _wait_until_answering(container: DockerContainer, bootstrap: str) -> None:
         if ask(bootstrap, wait_s=ASK_S) is not None:
             return
     output = b"".join(container.get_logs()).decode(errors="replace")
-    raise RuntimeError(f"Kafka in a container did not answer at {bootstrap} in {READY_S:.0f} s: {output[-2000:]}")
+    raise RuntimeError(
+        f"Kafka in a container did not answer at {bootstrap} in {READY_S:.0f} s: {output[-2000:]}"
+    )

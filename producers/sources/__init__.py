@@ -1,6 +1,7 @@
 """Where frames come from; one file for each kind of source."""
 
+from producers.sources.marks import Mark, Marks, read_marks
 from producers.sources.opening import open_source
 from producers.sources.source import Notice, Source
 
-__all__ = ["Notice", "Source", "open_source"]
+__all__ = ["Mark", "Marks", "Notice", "Source", "open_source", "read_marks"]

@@ -58,6 +58,8 @@ def open_source(
 def _open_path(spec: str, max_pixels: int, tiles_pattern: str | None, notices: Notices) -> Source:
     path = Path(spec)
     try:
+        if not spec:
+            raise SourceError("the source is an empty name: give a picture, a film or a folder")
         if path.is_dir():
             return _open_folder(path, max_pixels, tiles_pattern, notices)
         if path.is_file():

@@ -41,6 +41,8 @@ class VideoSource(Source):
         self._capture: cv2.VideoCapture | None = self._open()
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if not (self.width and self.height):
+            raise SourceError(f"video {path} has no frame that can be decoded: convert it to MP4")
         require_size(f"video {path}", self.width, self.height, max_pixels=max_pixels)
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)

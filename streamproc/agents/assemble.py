@@ -21,6 +21,7 @@ from streamproc.agents.batches import Batch, MakeWindow, Window, collect
 from streamproc.agents.transport import StreamApp
 from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
 from streamproc.aggregator.recognition import FrameView, frame_event, merge_frame
+from streamproc.errors import BadMessage
 from streamproc.metrics import Metrics
 from streamproc.model import FrameEvent, FrameKey
 from streamproc.operators.pixels import encode
@@ -116,7 +117,11 @@ class Aggregation:
 
     def _emit(self, batch: Batch, number: int, partition: _Partition, closed: ClosedFrame) -> None:
         started_ns = time.time_ns()
-        view = merge_frame(closed)
+        try:
+            view = merge_frame(closed)
+        except BadMessage as bad:
+            closed = closed.rejected(str(bad))
+            view = merge_frame(closed)
         event = frame_event(
             closed, view, tiles_topic=self._topics.tiles, assembling_ns=started_ns, emitted_ns=time.time_ns()
         )

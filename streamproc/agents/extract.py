@@ -65,11 +65,6 @@ class Extractor:
     def _features(self, header: TileHeader, message: Message, started_ns: int) -> Features:
         payload = guard.value_bytes(message)
         rect = header.rect
-        needed = header.core.grown(self.pipeline.halo, width=header.frame_width, height=header.frame_height)
-        if header.tile_count > 1 and needed.area > rect.area:
-            raise BadMessage(
-                "halo", f"tile has a halo of {header.halo} px, pipeline {self.pipeline.name} needs {self.pipeline.halo}"
-            )
         pixels = decode(
             payload,
             codec=header.codec,
@@ -80,7 +75,7 @@ class Extractor:
         window = PixelWindow(
             pixels=pixels, rect=rect, core=header.core, width=header.frame_width, height=header.frame_height
         )
-        results = self.pipeline.run(window, sequence=header.sequence)
+        results = self.pipeline.run(window, header.sequence)
         scale = thumbnail_scale(header) if header.preview else 0
         small = thumbnail(pixels[header.core.within(rect)], scale=scale).tobytes() if scale else b""
         finished_ns = time.time_ns()

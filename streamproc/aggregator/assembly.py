@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -70,6 +70,13 @@ class ClosedFrame:
     def key(self) -> FrameKey:
         """Which frame."""
         return self.header.key
+
+    def rejected(self, reason: str) -> ClosedFrame:
+        """The same frame without results, because they turned out not to fit each other."""
+        tiles = Counter(self.tiles)
+        tiles["rejected"] += tiles.pop("merged", 0)
+        missing = tuple(divmod(index, self.header.cols) for index in range(self.header.tile_count))
+        return replace(self, outcome="rejected", parts=(), missing=missing, tiles=tiles, reason=reason)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from streamproc.aggregator.assembly import ClosedFrame
-from streamproc.aggregator.merging import Merged, merge_step, summarise
-from streamproc.aggregator.seams import count_packed, packed_digest, unpack
+from streamproc.aggregator.merging import detected, merge_step, summarise, summarise_edges
+from streamproc.aggregator.seams import unpack
 from streamproc.model import (
     Boxes,
     DetectedObject,
-    EdgeMap,
     EdgeSummary,
     Evidence,
     Features,
@@ -21,7 +20,6 @@ from streamproc.model import (
     Pixels,
     Result,
 )
-from streamproc.operators.boxes import unpack_boxes
 from streamproc.operators.pixels import thumbnail_rect
 from streamproc.operators.tiling import join
 
@@ -46,7 +44,11 @@ class FrameView:
 
 
 def merge_frame(closed: ClosedFrame) -> FrameView:
-    """Merge the results of all tiles that count; the order they came in does not matter."""
+    """Merge the results of all tiles that count; the order they came in does not matter.
+
+    Raises:
+        BadMessage: Results of one step do not fit each other (workers of different versions).
+    """
     width, height = closed.header.frame_width, closed.header.frame_height
     by_step: dict[str, list[Result]] = {}
     for part in closed.parts:
@@ -58,15 +60,15 @@ def merge_frame(closed: ClosedFrame) -> FrameView:
     objects: list[DetectedObject] = []
     preview = _preview(closed)
     for step, results in sorted(by_step.items()):
-        merged = merge_step(results, width=width, height=height)
-        if isinstance(results[0], EdgeMap):
-            found = _edge_summary(step, merged, width=width, height=height)
+        merged = merge_step(results, width, height)
+        if isinstance(merged, Boxes):
+            objects += detected(merged, source=step)
+        elif isinstance(merged, np.ndarray):
+            found = summarise_edges(merged, width, operator=step)
             features[step] = {"pixels": found.pixels, "density": found.density, "digest": found.digest}
             if summary is None:
                 summary = found
                 edges = unpack(merged, width) if preview is not None else None
-        elif isinstance(merged, Boxes):
-            objects += _objects(step, merged)
         else:
             features[step] = summarise(merged)
     return FrameView(summary=summary, features=features, objects=objects, edges=edges, preview=preview)
@@ -110,29 +112,6 @@ def frame_event(
         latency_ms=_latency(closed, assembling_ns=assembling_ns, emitted_ns=emitted_ns),
         reason=closed.reason,
     )
-
-
-def _edge_summary(step: str, packed: Merged, *, width: int, height: int) -> EdgeSummary:
-    pixels = count_packed(packed)
-    return EdgeSummary(
-        operator=step,
-        pixels=pixels,
-        density=round(pixels / (width * height), 6),
-        digest=packed_digest(packed, width),
-    )
-
-
-def _objects(step: str, boxes: Boxes) -> list[DetectedObject]:
-    corners, scores = unpack_boxes(boxes)
-    return [
-        DetectedObject(
-            label=boxes.label,
-            score=round(float(score), 4),
-            box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-            source=step,
-        )
-        for box, score in zip(corners, scores, strict=True)
-    ]
 
 
 def _preview(closed: ClosedFrame) -> Pixels | None:

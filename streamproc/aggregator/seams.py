@@ -9,7 +9,8 @@ picture is asked for.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from streamproc.errors import BadMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from streamproc.model import EdgeMap, Pixels, Rect
+from streamproc.model import EdgeMap, Pixels, Rect
 
 Packed = NDArray[np.uint8]
 """Shape (rows, ceil(cols / 8)), the leftmost pixel in the highest bit: `np.packbits(mask, axis=1)`."""
@@ -118,7 +115,8 @@ def _loose_pixels(maps: Sequence[EdgeMap], stride: int) -> NDArray[np.int64]:
     at, mask = np.concatenate(positions), np.concatenate(masks)
     order = np.argsort(at)
     bits = np.flatnonzero(np.unpackbits(mask[order]))
-    return at[order][bits >> 3] * 8 + (bits & 7)
+    pixels: NDArray[np.int64] = at[order][bits >> 3] * 8 + (bits & 7)
+    return pixels
 
 
 def _last_byte(core: Rect) -> int:

@@ -7,15 +7,17 @@ import contextlib
 import shutil
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from streamproc.broker.exclusive import exclusive
 from streamproc.broker.fetch import Progress, ensure_jars, silent
 from streamproc.broker.jars import KAFKA_VERSION
 from streamproc.broker.java import find_java
 from streamproc.broker.nodes import (
+    FORMAT_S,
     LOG_NAME,
     Runtime,
     format_nodes,
@@ -44,13 +46,9 @@ from streamproc.broker.state import (
 )
 from streamproc.errors import BrokerError, UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 READY_S = 60.0
 STOP_S = 30.0
-LOCK_S = READY_S + STOP_S + 60.0
+LOCK_S = FORMAT_S + READY_S + 30.0
 """Longer than any start or stop that is still alive may take."""
 
 LOCK_NAME = ".lock"

@@ -12,20 +12,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streamproc.broker import processes
 from streamproc.broker.cluster import READY_S, LocalCluster
 from streamproc.broker.fetch import Progress, silent
 from streamproc.broker.ports import PortInUseError
+from streamproc.broker.state import ClusterStatus
 from streamproc.errors import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from streamproc.broker.state import ClusterStatus
 
 ATTEMPTS = 3
 GUARD_S = 30.0

@@ -6,14 +6,11 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from streamproc.errors import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 POLL_S = 0.1
 
@@ -52,7 +49,7 @@ def _try(file: Path) -> int | None:
         # Not found: the last holder deleted the file with its folder between two of these steps.
         with contextlib.suppress(BlockingIOError, FileNotFoundError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # A file that was deleted and made again is another file: the lock of the old one keeps nobody out.
+            # A file deleted and made again is another file: the lock of the old one keeps nobody out.
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 on_failure.pop_all()
                 return descriptor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import logging
 import queue
@@ -151,13 +152,16 @@ def jgo_download() -> Download:
     """Downloading by jgo, from the repositories of its settings file if there are any, else from its default.
 
     Raises:
-        BrokerError: jgo is not installed.
+        BrokerError: jgo is not installed, or its settings file cannot be read.
     """
     require_jgo()
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 
-    of_the_user = GlobalSettings.load().repositories
+    try:
+        of_the_user = GlobalSettings.load().repositories
+    except (OSError, ValueError, configparser.Error) as error:
+        raise BrokerError(f"the settings file of jgo cannot be read: {error}") from None
 
     def download(jar: Jar, folder: Path) -> Path:
         context = MavenContext(repo_cache=folder, timeout=REQUEST_S)

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from streamproc.broker.places import cache_folder, usable_path
 from streamproc.errors import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 KAFKA_VERSION = "4.3.0"
 LOCK_NAME = "jars.lock"

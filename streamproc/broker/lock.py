@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,6 @@ from streamproc.broker.fetch import fetch_all, jgo_download, require_jgo
 from streamproc.broker.jars import KAFKA_VERSION, LOCK_NAME, Jar, parse_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jgo.maven import Artifact
 
 WANTED = (

@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from streamproc.broker.processes import Process, spawn
 from streamproc.broker.server_properties import NodePorts, render, server_properties
+from streamproc.broker.state import Identity
 from streamproc.errors import BrokerError
 from streamproc.settings import child_environment
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from streamproc.broker.state import Identity
-
-FORMAT_S = 120.0
+FORMAT_S = 60.0
 TAIL_BYTES = 65_536
 LOG_NAME = "server.log"
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Container, Sequence
 
 from streamproc.errors import BrokerError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9092

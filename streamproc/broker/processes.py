@@ -19,12 +19,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 SPAWN_S = 30.0
 PS_S = 10.0
@@ -68,7 +65,7 @@ def _born_by_proc(pid: int) -> str | None:
 
 def _born_by_ps(pid: int) -> str | None:
     # lstart is a date in the language of the locale: C, so that it compares equal in another terminal.
-    command = ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    command = ["/bin/ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=PS_S, env={"LC_ALL": "C"}, check=False
     )

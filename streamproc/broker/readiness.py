@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streamproc.broker.ports import accepts
 from streamproc.errors import BrokerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 POLL_S = 0.1
 ASK_S = 2.0

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from streamproc.broker.ports import HOST
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 MIB = 2**20
 MESSAGE_MAX_BYTES = 2 * MIB
@@ -63,6 +60,9 @@ def server_properties(*, node_id: int, ports: Sequence[NodePorts], data: Path) -
         "offsets.topic.num.partitions": "8",
         "transaction.state.log.num.partitions": "4",
         "share.coordinator.state.topic.num.partitions": "4",
+        # A killed broker is let in again, and its partitions move, when its session ends: 6 s instead of 9.
+        "broker.session.timeout.ms": "6000",
+        "broker.heartbeat.interval.ms": "1000",
         "num.network.threads": "2",
         "num.io.threads": "4",
         "background.threads": "4",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path  # noqa: TC003 - msgspec reads the annotations
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from streamproc.broker.jars import KAFKA_VERSION
 from streamproc.broker.processes import Process
-from streamproc.broker.server_properties import NodePorts  # noqa: TC001 - msgspec reads the annotations
+from streamproc.broker.server_properties import NodePorts
 from streamproc.errors import BrokerError
 
 IDENTITY_FILE = "cluster.json"

@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from streamproc.broker import find_bootstrap
+from streamproc.operators.pipeline import Pipeline
+from streamproc.operators.pipeline_file import default_pipeline, load
 from streamproc.settings import Settings, load_settings
 
 SettingsFile: TypeAlias = Annotated[
@@ -29,3 +31,12 @@ def settings_for(file: Path | None = None, **options: Any) -> Settings:
     if "bootstrap" not in settings.model_fields_set and (found := find_bootstrap()) is not None:
         return settings.model_copy(update={"bootstrap": found})
     return settings
+
+
+def pipeline_for(file: Path | None) -> Pipeline:
+    """The pipeline of a file; without one, the built-in pipeline.
+
+    Raises:
+        PipelineError: The file is refused.
+    """
+    return default_pipeline() if file is None else load(file)

@@ -13,21 +13,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from producers.cutting import parse_grid
-from producers.publish import new_run
-from producers.sources import open_source
-from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
-from streamproc.cli.produce import parse_codec
-from streamproc.demo import DemoOptions, DemoResult, run_demo, write_outputs
+from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.errors import StreamprocError, UsageError
-from streamproc.operators.pipeline import load_pipeline
+
+if TYPE_CHECKING:
+    from streamproc.demo import DemoResult
 
 BUILTIN_FRAMES = 120
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -49,6 +46,11 @@ def demo(
 
     Exit status 0 only if every frame is complete.
     """
+    from producers.cutting import parse_grid
+    from producers.runs import new_run
+    from producers.sources import open_source
+    from streamproc.demo import DemoOptions, run_demo, write_outputs
+
     started, started_s = datetime.now(UTC), time.monotonic()
     settings = settings_for(settings_file, bootstrap=bootstrap)
     if out is not None and out.exists() and not out.is_dir():
@@ -64,7 +66,7 @@ def demo(
             grid=parse_grid(grid),
             frames=limit,
             workers=workers,
-            pipeline=load_pipeline(pipeline),
+            pipeline=pipeline_for(pipeline),
             pipeline_file=pipeline,
             folder=(out / "logs") if out is not None else Path(scratch),
         )

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streamproc.cli.connect import Bootstrap, SettingsFile, settings_for
-from streamproc.operators.pipeline import load_pipeline
+from streamproc.cli.connect import Bootstrap, SettingsFile, pipeline_for, settings_for
 
 
 def worker(
@@ -34,4 +33,4 @@ def worker(
         settings_file, bootstrap=bootstrap, metrics_port=metrics_port, worker_threads=threads
     )
     logging.getLogger("streamproc").setLevel(min(logging.INFO, logging.getLogger("streamproc").level))
-    run_worker(settings, role=ROLES[role], pipeline=load_pipeline(pipeline), parent_pid=parent_pid)
+    run_worker(settings, role=ROLES[role], pipeline=pipeline_for(pipeline), parent_pid=parent_pid)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from producers.publish import PublishReport, publish
+from producers.publish import publish
+from producers.runs import PublishReport
 from producers.sources import Source
 from streamproc.broker import ephemeral
 from streamproc.demo.collect import EventLog

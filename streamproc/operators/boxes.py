@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from streamproc.errors import BadMessage
 from streamproc.model import Boxes
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 NESTED = (
     0.7  # share of the smaller box inside the larger from which both are one object, seen twice at a seam

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from streamproc.model import Pixels, Points
 from streamproc.operators.pixels import require_gray
 from streamproc.operators.points import inside, pack_points
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from streamproc.model import Pixels, Points
-    from streamproc.operators.table import Params, Window
+from streamproc.operators.table import Params, Window
 
 HARRIS_HALO_PX = 3  # 1 for the 3x3 maximum, 1 for the 2x2 sum, 1 for Sobel 3x3
 HARRIS_BLOCK = 2

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from streamproc.model import Points
 from streamproc.operators.pixels import require_gray
 from streamproc.operators.points import inside, pack_points
-
-if TYPE_CHECKING:
-    from streamproc.model import Points
-    from streamproc.operators.table import Params, Window
+from streamproc.operators.table import Params, Window
 
 ORB_HALO_PX = 32  # ORB finds nothing within 31 px of a picture's border
 ORB_BYTES = 32

@@ -7,7 +7,7 @@ which weak pixels hang together with its border and may still become edges by a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from streamproc.model import EdgeMap, Pixels
 from streamproc.operators.pixels import require_gray
-
-if TYPE_CHECKING:
-    from streamproc.operators.table import Params, Window
+from streamproc.operators.table import Params, Window
 
 CANNY_HALO_PX = 2  # 1 for Sobel 3x3, 1 for thinning; with 1, 208 to 1086 wrong pixels per 384x500 frame
 WALL = 8192  # larger than any gradient of 8-bit pixels: |dx| + |dy| <= 2040

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamproc.errors import BadPixels
 from streamproc.model import Histogram, Pixels, Statistics
 from streamproc.operators.pixels import require_gray, require_pixels
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from streamproc.operators.table import Params, Window
+from streamproc.operators.table import Params, Window
 
 EXACT_PIXELS = 2**24  # calcHist counts in float32
 LEVELS = np.arange(256, dtype=np.int64)

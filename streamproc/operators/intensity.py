@@ -7,19 +7,16 @@ position).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from streamproc.model import Pixels
 from streamproc.operators import pixels as pictures
 from streamproc.operators.pixels import require_gray, require_pixels
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from streamproc.model import Pixels
-    from streamproc.operators.table import Params
+from streamproc.operators.table import Params
 
 SOBEL_HALO_PX = 1
 FULL_STEP = 4 * 255  # response of Sobel 3x3 to a straight edge from black to white

@@ -7,16 +7,14 @@ nothing.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamproc.errors import BadMessage, BadPixels
 from streamproc.model import CHANNELS, Codec, PixelFormat, Pixels, Rect
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOUR_CHANNELS = {0: 1, 2: 3}  # grey, RGB; palettes and alpha would not come back as they went in

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import cv2.data
 import numpy as np
+from numpy.typing import NDArray
 
+from streamproc.model import Boxes, Pixels
 from streamproc.operators.boxes import pack_boxes
 from streamproc.operators.pixels import require_gray, require_pixels
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from streamproc.model import Boxes, Pixels
-    from streamproc.operators.table import Params, Window
+from streamproc.operators.table import Params, Window
 
 FACES = "haarcascade_frontalface_default.xml"
 MARGIN_PX = 16  # two tiles may place one object's centre some pixels apart; neither may leave it to the other

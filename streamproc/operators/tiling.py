@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamproc.errors import BadPixels, UsageError
 from streamproc.model import Grid, Rect
 from streamproc.operators.table import Window
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
 
 CUT_PX = 16  # a JPEG block of 4:2:0 colour, two bytes of a bit-packed mask, and every thumbnail scale
 Scalar = TypeVar("Scalar", bound=np.generic)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from streamproc.report import text
 from streamproc.report.values import Stage
 
-BOX_WIDTH, BOX_HEIGHT = 132, 84
+BOX_WIDTH, BOX_HEIGHT = 132, 86
 GAP_ALONG, GAP_ACROSS = 30, 16
 MARGIN = 2
+LINE_HEIGHT, COUNT_HEIGHT, LANE_HEIGHT, LANE_STEP = 13, 15, 10, 9
 MAX_LANES = 12
 _NAME_CHARACTERS = 17
 _LINE_CHARACTERS = 23
@@ -42,7 +44,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A node with its place; `lanes` are x positions of strokes."""
+    """A node with its place; `lanes` are x positions of strokes, `baseline` the y position of its name."""
 
     x: float
     y: float
@@ -52,6 +54,7 @@ class Box:
     count: str
     lanes: tuple[float, ...]
     title: str
+    baseline: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +67,6 @@ class Drawing:
     curves: tuple[str, ...]
     box_width: int = BOX_WIDTH
     box_height: int = BOX_HEIGHT
-
-
-@dataclass(slots=True, eq=False)
-class _Layers:
-    of: dict[str, int] = field(default_factory=dict)
 
 
 def stage_nodes(stages: Sequence[Stage]) -> list[Node]:
@@ -94,6 +92,21 @@ def stage_nodes(stages: Sequence[Stage]) -> list[Node]:
             )
         )
         group.append(key)
+    return nodes
+
+
+def step_nodes(steps: Sequence[Mapping[str, Any]]) -> list[Node]:
+    """Nodes of a pipeline as `Pipeline.describe` gives it: each step is fed by the one it takes its pixels from."""
+    named = {str(step["name"]) for step in steps}
+    roots = dict.fromkeys(str(step["input"]) for step in steps if str(step["input"]) not in named)
+    nodes = [Node(key=root, name=root, lines="decoded pixels of a tile", kind="source") for root in roots]
+    for step in steps:
+        name, operator = str(step["name"]), str(step["operator"])
+        about = [operator] if operator != name else []
+        about += [f"every {step['every']} frames"] if step["every"] != 1 else []
+        about += [f"halo {step['halo']} px"] if step["halo"] else []
+        kind = "process" if step["kind"] == "transform" else "measure"
+        nodes.append(Node(key=name, name=name, lines=", ".join(about), kind=kind, inputs=(str(step["input"]),)))
     return nodes
 
 
@@ -162,24 +175,18 @@ def _curve(source: tuple[float, float], target: tuple[float, float], *, vertical
 
 
 def _box(node: Node, x: float, y: float) -> Box:
-    lanes = max(0, min(node.lanes, MAX_LANES)) if node.lanes > 1 else 0
-    step = 9
-    left = x + (BOX_WIDTH - (lanes - 1) * step) / 2
+    lanes = min(node.lanes, MAX_LANES) if node.lanes > 1 else 0
+    left = x + (BOX_WIDTH - (lanes - 1) * LANE_STEP) / 2
+    lines = tuple(textwrap.wrap(node.lines, _LINE_CHARACTERS, max_lines=2, placeholder=" …"))
+    below = LINE_HEIGHT * len(lines) + (COUNT_HEIGHT if node.count else 0) + (LANE_HEIGHT if lanes else 0)
     return Box(
         x=x,
         y=y,
         name=text.short(node.name, _NAME_CHARACTERS),
-        lines=_wrapped(node.lines),
+        lines=lines,
         kind=node.kind,
         count=text.short(node.count, _LINE_CHARACTERS),
-        lanes=tuple(left + index * step for index in range(lanes)),
-        title=_title(part for part in (node.name, node.lines, node.count)),
+        lanes=tuple(left + index * LANE_STEP for index in range(lanes)),
+        title=", ".join(part for part in (node.name, node.lines, node.count) if part),
+        baseline=y + (BOX_HEIGHT - below) / 2 + 5,
     )
-
-
-def _title(parts: Iterable[str]) -> str:
-    return ", ".join(part for part in parts if part)
-
-
-def _wrapped(detail: str) -> tuple[str, ...]:
-    return tuple(textwrap.wrap(detail, _LINE_CHARACTERS, max_lines=2, placeholder=" …"))

@@ -1,4 +1,4 @@
-"""The cluster's bookkeeping, with a stand-in for Java; tests/broker/test_local_broker.py has the real thing."""
+"""The cluster's bookkeeping, with a stand-in for Java; test_local_broker.py has the real thing."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ def fake_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeJava:
 
 
 def run_of(*nodes: RunningNode) -> Run:
-    return Run(version="4.3.0", bootstrap="127.0.0.1:1", cluster_id="x", started_at_s=time.time(), nodes=nodes)
+    return Run(
+        version="4.3.0", bootstrap="127.0.0.1:1", cluster_id="x", started_at_s=time.time(), nodes=nodes
+    )
 
 
-def node(pid: int, born: str, *, id: int = 1) -> RunningNode:
-    return RunningNode(id=id, pid=pid, born=born, port=1, controller_port=2, log=Path("server.log"))
+def node(pid: int, born: str, *, node_id: int = 1) -> RunningNode:
+    return RunningNode(id=node_id, pid=pid, born=born, port=1, controller_port=2, log=Path("server.log"))
 
 
 OURSELVES = node(os.getpid(), born(os.getpid()) or "")
@@ -60,7 +62,9 @@ def test_a_folder_that_never_was_a_cluster_is_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", [NOBODY, REUSED])
-def test_a_state_file_of_dead_processes_is_a_stopped_cluster_with_the_reason(tmp_path: Path, gone: RunningNode) -> None:
+def test_a_state_file_of_dead_processes_is_a_stopped_cluster_with_the_reason(
+    tmp_path: Path, gone: RunningNode
+) -> None:
     write(tmp_path, run_of(gone))
     status = LocalCluster(tmp_path).status()
     assert status.state == "stopped"
@@ -93,14 +97,14 @@ def test_processes_that_run_but_do_not_answer_are_not_usable(tmp_path: Path) -> 
 
 
 def test_a_cluster_that_lost_a_broker_runs_in_part(tmp_path: Path) -> None:
-    status = status_of(tmp_path, run_of(OURSELVES, node(2**22 + 1, "x", id=2)))
+    status = status_of(tmp_path, run_of(OURSELVES, node(2**22 + 1, "x", node_id=2)))
     assert status.state == "partly"
     assert "without broker 2" in status.detail
     assert status.bootstrap is not None
 
 
 def test_the_status_says_the_same_to_a_machine(tmp_path: Path) -> None:
-    told = json.loads(status_of(tmp_path, run_of(OURSELVES, node(2**22 + 1, "x", id=2))).as_json())
+    told = json.loads(status_of(tmp_path, run_of(OURSELVES, node(2**22 + 1, "x", node_id=2))).as_json())
     assert told["state"] == "partly"
     assert told["pids"] == [os.getpid()]
     assert told["folder"] == str(tmp_path)
@@ -150,7 +154,9 @@ def test_a_cluster_does_not_change_its_size(tmp_path: Path) -> None:
         LocalCluster(tmp_path).start(brokers=3)
 
 
-def test_a_port_in_use_is_told_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use_is_told_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster_module, "ensure_jars", lambda _: pytest.fail("fetched"))
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
@@ -165,7 +171,9 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, fake_java: FakeJav
         LocalCluster(tmp_path / "file" / "cluster").start(port=0)
 
 
-def test_kafka_that_dies_while_it_starts_is_told_in_its_own_words(tmp_path: Path, fake_java: FakeJava) -> None:
+def test_kafka_that_dies_while_it_starts_is_told_in_its_own_words(
+    tmp_path: Path, fake_java: FakeJava
+) -> None:
     fake_java(
         'case "$*" in *StorageTool*) exit 0;; esac\n'
         'echo "10:00 [main] INFO Server - starting"\n'
@@ -174,7 +182,9 @@ def test_kafka_that_dies_while_it_starts_is_told_in_its_own_words(tmp_path: Path
         "exit 1"
     )
     cluster = LocalCluster(tmp_path / "c")
-    with pytest.raises(BrokerError, match=r"broker 1 ended while it started: .*no such disk; log: .*server\.log") as raised:
+    with pytest.raises(
+        BrokerError, match=r"broker 1 ended while it started: .*no such disk; log: .*server\.log"
+    ) as raised:
         cluster.start(port=0)
     assert "INFO" not in str(raised.value)
     assert "scala" not in str(raised.value)
@@ -190,16 +200,18 @@ def test_a_port_lost_while_starting_is_told_as_such(tmp_path: Path, fake_java: F
 def test_kafka_that_never_answers_is_given_up_in_time_and_ended(tmp_path: Path, fake_java: FakeJava) -> None:
     fake_java(f'case "$*" in *StorageTool*) exit 0;; esac; echo $$ >{tmp_path}/pid; exec sleep 60')
     cluster = LocalCluster(tmp_path / "c")
-    with pytest.raises(BrokerError, match="not ready within 0.5 s"):
+    with pytest.raises(BrokerError, match=r"not ready within 0\.5 s"):
         cluster.start(port=0, ready_s=0.5)
     assert cluster.status().detail == "not running"
     assert born(int((tmp_path / "pid").read_text())) is None
 
 
-def test_a_format_that_fails_is_told_and_done_again_at_the_next_start(tmp_path: Path, fake_java: FakeJava) -> None:
+def test_a_format_that_fails_is_told_and_done_again_at_the_next_start(
+    tmp_path: Path, fake_java: FakeJava
+) -> None:
     fake_java('case "$*" in *StorageTool*) echo "Error: disk is full" >&2; exit 1;; esac')
     cluster = LocalCluster(tmp_path / "c")
-    with pytest.raises(BrokerError, match="could not format .*disk is full"):
+    with pytest.raises(BrokerError, match=r"could not format .*disk is full"):
         cluster.start(port=0)
     fake_java(f'case "$*" in *StorageTool*) touch {tmp_path}/formatted; exit 0;; esac; exit 1')
     with pytest.raises(BrokerError, match="ended while it started"):
@@ -208,7 +220,7 @@ def test_a_format_that_fails_is_told_and_done_again_at_the_next_start(tmp_path: 
 
 
 def test_a_java_that_cannot_be_run_is_told(tmp_path: Path, fake_java: FakeJava) -> None:
-    with pytest.raises(BrokerError, match="cannot run .*java"):
+    with pytest.raises(BrokerError, match=r"cannot run .*java"):
         LocalCluster(tmp_path / "c").start(port=0)
 
 
@@ -244,7 +256,9 @@ def test_the_lines_that_tell_are_the_last_errors_or_the_last_lines() -> None:
     assert last_words(Path("/nowhere/server.log")) == "(no log)"
 
 
-def test_a_broker_of_another_user_is_left_alone_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_of_another_user_is_left_alone_with_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(processes: list[Process], *, graceful_s: float) -> list[Process]:
         raise PermissionError
 

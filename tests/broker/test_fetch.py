@@ -78,7 +78,9 @@ def test_a_download_that_fails_names_the_jar_and_leaves_nothing(tmp_path: Path) 
             raise ConnectionError("no route")
         return FakeRepository()(jar, folder)
 
-    with pytest.raises(BrokerError, match=r"cannot fetch b-1\.jar \(ConnectionError\): is this machine online\?"):
+    with pytest.raises(
+        BrokerError, match=r"cannot fetch b-1\.jar \(ConnectionError\): is this machine online\?"
+    ):
         ensure_jars(cache=tmp_path, download=offline)
     assert left_in(tmp_path) == set()
 
@@ -94,7 +96,9 @@ def test_a_download_that_fails_at_first_is_tried_again(tmp_path: Path) -> None:
     assert len(ensure_jars(cache=tmp_path, download=at_the_second_time)) == len(NAMES)
 
 
-def test_a_download_that_hangs_ends_in_time_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_hangs_ends_in_time_with_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fetch, "FETCH_S", 0.2)
     released = threading.Event()
 
@@ -138,7 +142,39 @@ def test_jgo_offline_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise requests.ConnectionError("name resolution failed")
 
     monkeypatch.setattr("requests.request", refuse)
-    with pytest.raises(BrokerError, match=r"cannot fetch \w-1\.jar \(ConnectionError\): is this machine online\?"):
+    with pytest.raises(
+        BrokerError, match=r"cannot fetch \w-1\.jar \(ConnectionError\): is this machine online\?"
+    ):
+        ensure_jars(cache=tmp_path)
+
+
+def test_the_users_own_mirror_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import requests
+
+    asked = list[str]()
+
+    def answer(_: str, url: str, **__: object) -> requests.Response:
+        asked.append(url)
+        response = requests.Response()
+        response.status_code = 404
+        return response
+
+    settings = tmp_path / "jgo.conf"
+    settings.write_text("[repositories]\nours = http://mirror.invalid/jars\n")
+    monkeypatch.setenv("JGO_CONFIG_FILE", str(settings))
+    monkeypatch.setattr("requests.request", answer)
+    with pytest.raises(BrokerError, match="cannot fetch"):
+        ensure_jars(cache=tmp_path)
+    assert asked[0].startswith("http://mirror.invalid/jars/group/")
+    assert any("mirror.invalid" not in url for url in asked)
+
+
+def test_a_settings_file_of_jgo_that_is_broken_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jgo.conf").write_text("no section\n")
+    monkeypatch.setenv("JGO_CONFIG_FILE", str(tmp_path / "jgo.conf"))
+    with pytest.raises(BrokerError, match="settings file of jgo cannot be read"):
         ensure_jars(cache=tmp_path)
 
 

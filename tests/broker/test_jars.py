@@ -90,5 +90,5 @@ def test_another_lock_has_another_folder(tmp_path: Path) -> None:
 
 
 def test_a_cache_path_that_java_would_cut_in_two_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BrokerError, match="':'.*class path"):
+    with pytest.raises(BrokerError, match=r"':'.*class path"):
         jar_folder(PINNED, tmp_path / "a:b")

@@ -1,0 +1,185 @@
+"""`streamproc produce`: one camera into Kafka; `streamproc split`: a picture into a folder of tiles."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from producers.cutting import parse_grid
+from producers.pacing import parse_fps
+from producers.publish import publish
+from producers.runs import PublishReport, require_name
+from producers.sources import Source, open_source
+from producers.sources.picture import read_picture
+from producers.sources.source import Notices
+from producers.sources.tilefolder import write_tiles
+from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
+from streamproc.errors import DeliveryError, StreamprocError, UsageError
+from streamproc.model import CODECS, Codec
+from streamproc.provision import check_topics, require_topics
+from streamproc.settings import Settings, load_settings
+from streamproc.topics import MAX_RECORD_BYTES, Topics
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def produce(
+    source: Annotated[
+        str,
+        typer.Argument(help="Picture, folder, 'glob*.png', film, folder of tiles, builtin, synthetic[:WxH]."),
+    ],
+    *,
+    camera: Annotated[str, typer.Option(help="Name of the camera.")],
+    codec: Annotated[str, typer.Option(help="How tiles are encoded: jpeg, png or raw.")] = "jpeg",
+    grid: Annotated[str, typer.Option(help="Rows and columns of tiles, like 2x3, or auto.")] = "auto",
+    fps: Annotated[
+        str, typer.Option(help="Frames a second: a number, max, or source (its own speed).")
+    ] = "source",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many frames.")] = None,
+    run: Annotated[str | None, typer.Option(help="Name of this run; default: file-TIME-RANDOM.")] = None,
+    pipeline: Annotated[
+        Path | None, typer.Option(help="Pipeline file, for the halo; default: the built-in.")
+    ] = None,
+    tiles_pattern: Annotated[
+        str | None, typer.Option(help="Names of a folder's tile files, like '{name}_{row}_{col}.png'.")
+    ] = None,
+    settings_file: SettingsFile = None,
+    bootstrap: Bootstrap = None,
+    as_json: Json = False,
+) -> None:
+    """Publish one camera's frames, cut into tiles, and wait until the broker has acknowledged them all."""
+    settings = settings_for(settings_file, bootstrap=bootstrap)
+    require_name("camera", camera)
+    if run is not None:
+        require_name("run", run)
+    codec_chosen, grid_chosen, fps_chosen = parse_codec(codec), parse_grid(grid), parse_fps(fps)
+    halo = pipeline_for(pipeline).halo
+    told = _quiet if as_json else _say
+    with open_source(source, settings, tiles_pattern=tiles_pattern, notice=told) as opened:
+        told(opened.describe())
+        partitions = require_topics(settings)
+        with _stop_on_signals() as (stop, received), _bar(opened, limit, quiet=as_json) as progress:
+            report = publish(
+                opened,
+                settings,
+                camera=camera,
+                partitions=partitions,
+                run=run,
+                codec=codec_chosen,
+                grid=grid_chosen,
+                fps=fps_chosen,
+                limit=limit,
+                pipeline_halo=halo,
+                stop=stop,
+                on_progress=progress,
+                notice=told,
+            )
+    _tell(report, received, as_json=as_json)
+    if report.problem is not None and not received:
+        raise with_topic_limit(report.problem, settings)
+    if received:
+        raise typer.Exit(128 + received[0])
+
+
+def split(
+    picture: Annotated[Path, typer.Argument(help="PNG, JPEG, WebP, BMP, TIFF or PNM.")],
+    grid: Annotated[str, typer.Option(help="Rows and columns of tiles, like 2x3.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tiles; made if missing.")],
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Cut a picture into PNG tiles NAME_ROW_COL.png, losslessly; `produce DIR` reads them as the one picture."""
+    settings = load_settings(file=settings_file)
+    chosen = parse_grid(grid)
+    if chosen is None:
+        raise UsageError("--grid auto is for produce: write rows and columns, like 2x3")
+    pixels = read_picture(picture, max_pixels=settings.max_frame_pixels, notices=Notices(_say))
+    written = write_tiles(pixels, chosen, out, name=picture.stem, force=force)
+    height, width = pixels.shape[:2]
+    typer.echo(
+        f"{len(written)} tiles of {width}x{height} px in {out}: {written[0].name} to {written[-1].name}"
+    )
+
+
+def parse_codec(text: str) -> Codec:
+    """One of the codecs, by name.
+
+    Raises:
+        UsageError: Another name.
+    """
+    for codec in CODECS:
+        if text == codec:
+            return codec
+    raise UsageError(f"codec {text!r}: use one of {', '.join(CODECS)}")
+
+
+def with_topic_limit(problem: StreamprocError, settings: Settings) -> StreamprocError:
+    """Name the limit of a topic that refused a record as too large; other problems stay as they are."""
+    if not isinstance(problem, DeliveryError) or "max.message.bytes" not in str(problem):
+        return problem
+    limit: str | None = str(MAX_RECORD_BYTES)
+    try:
+        for difference in check_topics(settings):
+            if (difference.topic, difference.what) == (Topics(settings.prefix).tiles, "max.message.bytes"):
+                limit = difference.have
+    except StreamprocError:
+        return problem
+    return DeliveryError(f"{problem} (max.message.bytes is {limit})")
+
+
+def _tell(report: PublishReport, received: Sequence[int], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+        return
+    if received:
+        err.print(f"stopped by {signal.Signals(received[0]).name}", markup=False)
+        if report.problem is not None:
+            err.print(str(report.problem), markup=False)
+    typer.echo(report.summary())
+
+
+def _say(line: str) -> None:
+    err.print(line, markup=False)
+
+
+def _quiet(_line: str) -> None:
+    """With --json nothing but the result is printed."""
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
+    """The first Ctrl-C or SIGTERM ends the source and waits for what was sent; the second ends at once."""
+    stop = threading.Event()
+    received: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop, received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bar(source: Source, limit: int | None, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    total = min((count for count in (source.length, limit) if count is not None), default=None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True) as progress:
+        task = progress.add_task(escape(source.name), total=total)
+        yield lambda sent: progress.update(task, completed=sent)

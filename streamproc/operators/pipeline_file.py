@@ -1,0 +1,173 @@
+"""TOML to a `Pipeline`, or one line that says what is wrong, where, and what is right."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from streamproc.errors import PipelineError
+from streamproc.operators.catalogue import OPERATORS
+from streamproc.operators.parameters import checked
+from streamproc.operators.pipeline import FRAME, Pipeline, Step, given
+from streamproc.operators.table import Operator
+
+STEP_KEYS = ("operator", "name", "input", "every")
+MAX_STEPS = 64
+MAX_NAME = 64
+NAME = re.compile(r"[A-Za-z0-9_-]+")  # of steps: they become keys of events and names of pictures
+MAX_EVERY = 1_000_000
+
+DEFAULT_PIPELINE = """\
+# The pipeline that runs when none is named: `streamproc pipeline default` prints it.
+name = "default"
+
+[[step]]
+operator = "gray"
+
+[[step]]
+name = "edges"
+operator = "canny"
+low = 50
+high = 150
+
+[[step]]
+operator = "orb"
+limit = 500
+
+[[step]]
+operator = "statistics"
+
+[[step]]
+operator = "gray_histogram"
+
+[[step]]
+operator = "faces"
+every = 5
+"""
+
+
+def default_pipeline() -> Pipeline:
+    """Return the pipeline that runs when none is named."""
+    return parse(DEFAULT_PIPELINE, "default pipeline")
+
+
+def load(path: Path) -> Pipeline:
+    """Read a pipeline file.
+
+    Raises:
+        PipelineError: It cannot be read, or `parse` refuses it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise PipelineError(f"{path}: cannot be read: {reason}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str = "pipeline") -> Pipeline:
+    """Make a pipeline from TOML.
+
+    Args:
+        text: See `pipeline.py` for its form.
+        source: Name of the file, for messages.
+
+    Raises:
+        PipelineError: One line naming file, step, value, and what is allowed.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PipelineError(f"{source}: not TOML: {error}") from error
+    _refuse_unknown(table, ("name", "step"), source)
+    name = _text(table.get("name", "unnamed"), f"{source}: name")
+    rows = table.get("step", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise PipelineError(f"{source}: steps are written as [[step]] tables")
+    if len(rows) > MAX_STEPS:
+        raise PipelineError(f"{source}: {len(rows)} steps, at most {MAX_STEPS} are allowed")
+    steps: list[Step] = []
+    for index, row in enumerate(rows, start=1):
+        steps.append(_step(row, f"{source}: step {index}", steps))
+    pipeline = Pipeline(name=name, steps=tuple(steps))
+    if not pipeline.measures:
+        measures = ", ".join(row.name for row in OPERATORS.values() if row.kind == "measure")
+        raise PipelineError(f"{source}: no step gives a result; add one of: {measures}")
+    return pipeline
+
+
+def _step(row: Mapping[str, Any], where: str, above: list[Step]) -> Step:
+    if "operator" not in row:
+        raise PipelineError(f"{where}: operator is missing; one of: {', '.join(OPERATORS)}")
+    wanted = row["operator"]
+    if not isinstance(wanted, str) or wanted not in OPERATORS:
+        raise PipelineError(f"{where}: unknown operator {wanted!r}{_instead(wanted, OPERATORS)}")
+    operator = OPERATORS[wanted]
+    name = _text(row.get("name", wanted), f"{where}: name")
+    if not NAME.fullmatch(name):
+        raise PipelineError(f"{where}: name must be letters, digits, _ or -, got {name!r}")
+    where = f'{where} "{name}"'
+    if name == FRAME or any(step.name == name for step in above):
+        taken = ", ".join([FRAME, *(step.name for step in above)])
+        raise PipelineError(f'{where}: the name is taken, give another by name = "..." (taken: {taken})')
+    allowed = {parameter.name: parameter for parameter in operator.parameters}
+    _refuse_unknown(row, (*STEP_KEYS, *allowed), where)
+    return Step(
+        name=name,
+        operator=operator,
+        parameters={
+            key: checked(row.get(key, parameter.default), parameter, f"{where}: {key}")
+            for key, parameter in allowed.items()
+        },
+        input=_input(row.get("input"), operator, where, above),
+        every=_every(row.get("every", 1), operator, where),
+    )
+
+
+def _input(wanted: object, operator: Operator, where: str, above: list[Step]) -> str:
+    transforms = [step.name for step in above if step.operator.kind == "transform"]
+    nodes = [FRAME, *transforms]
+    name = nodes[-1] if wanted is None else wanted
+    if not isinstance(name, str) or name not in nodes:
+        measured = any(step.name == name for step in above)
+        why = "is a measure, it has no pixels" if measured else "is no transform above this step"
+        raise PipelineError(f"{where}: input {name!r} {why}{_instead(name, nodes)}")
+    kind = given(operator, Pipeline(name="", steps=tuple(above)).kind_of(name))
+    if kind not in operator.accepts:
+        takes, others = " or ".join(operator.accepts), ", ".join(node for node in nodes if node != name)
+        raise PipelineError(
+            f'{where}: takes {takes} pixels, input "{name}" gives {kind}; other inputs: {others}'
+        )
+    return name
+
+
+def _every(value: object, operator: Operator, where: str) -> int:
+    if type(value) is not int or not 1 <= value <= MAX_EVERY:
+        raise PipelineError(f"{where}: every must be a whole number from 1 to {MAX_EVERY}, got {value!r}")
+    if value != 1 and operator.kind == "transform":
+        raise PipelineError(f"{where}: every is for measures; a transform runs when a measure needs it")
+    return value
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME or not value.isprintable():
+        raise PipelineError(f"{where} must be text of 1 to {MAX_NAME} printable characters, got {value!r}")
+    return value
+
+
+def _refuse_unknown(row: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
+    known = list(allowed)
+    for key in row:
+        if key not in known:
+            raise PipelineError(f"{where}: unknown key {key!r}{_instead(key, known)}")
+
+
+def _instead(wrong: object, right: Iterable[str]) -> str:
+    names = list(right)
+    near = difflib.get_close_matches(str(wrong), names, n=1)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    return f"{hint} (allowed: {', '.join(names)})"

@@ -1,0 +1,252 @@
+"""Values to the page: what each part of the template is given. The template decides how it looks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from streamproc.report import graph, series, summary, text
+from streamproc.report.facts import Facts, evidence_of, feature_counts, frame_facts, points_of
+from streamproc.report.pictures import Picture
+from streamproc.report.plots import plots_of
+from streamproc.report.values import BYTES, FRAMES, TILES, Report, ReportError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PICTURES = "pictures"
+"""Folder beside the report."""
+HOP_MEANINGS = {
+    "publish": "capture to Kafka",
+    "wait": "in the tiles topic",
+    "extract": "decode and operators",
+    "gather": "until the last tile is in",
+    "assemble": "seams and merging",
+}
+EXACTNESS = {"exact": "equal, bit for bit", "rounding": "equal up to rounding", "no": "may differ at seams"}
+_OUTCOME_TONES = {"complete": "ok", "partial": "warn"}
+_EXCERPTS = 3
+_LISTED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One part of the latency bar of a frame."""
+
+    name: str
+    time: str
+    share: float
+    colour: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SampleView:
+    """One sampled frame as the template shows it; `rows` are (name, value, whether the value is code, tooltip)."""
+
+    heading: str
+    captured: str
+    tone: str
+    facts: Facts
+    total: str
+    wide: bool
+    pictures: Sequence[Picture]
+    rows: Sequence[tuple[str, str, bool, str]]
+    hops: Sequence[Hop]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excerpt:
+    """One event as indented JSON, its long lists cut."""
+
+    heading: str
+    json: str
+
+
+def render(report: Report, samples: Sequence[tuple[Facts, Sequence[Picture]]]) -> str:
+    """Make the page.
+
+    Args:
+        report: What to tell.
+        samples: Facts and drawn pictures of the frames that are shown.
+
+    Raises:
+        ReportError: jinja2 or matplotlib is not installed.
+    """
+    environment = _environment()
+    facts = frame_facts(report.events)
+    counted = summary.tally(facts, report.events, report.counters)
+    script = _text_of("zoom.js")
+    hop_names, _ = series.hop_shares(counted.facts) if counted.facts else ([], [])
+    context: dict[str, Any] = {
+        "report": report,
+        "counted": counted,
+        "verdict": summary.verdict(counted, report.problems),
+        "strip": summary.strip(counted),
+        "strip_cells": min(counted.expected, summary.STRIP_CELLS),
+        "figures": summary.key_figures(report, counted),
+        "stages": _drawings(graph.stage_nodes(report.stages)),
+        "steps": report.pipeline.describe(),
+        "steps_drawing": _drawings(graph.step_nodes(report.pipeline.describe())),
+        "samples": [_sample_view(one, pictures, hop_names) for one, pictures in samples],
+        "plots": plots_of(counted.facts, report.seconds),
+        "outcomes": summary.outcome_rows(counted),
+        "tiles": summary.tile_rows(report.tiles, int(report.counters.get(TILES, 0))),
+        "counters": _counters(report.counters),
+        "excerpts": _excerpts(counted.facts),
+        "style": _text_of("style.css"),
+        "script": script,
+        "script_hash": _integrity(script),
+        "hop_meanings": {name: HOP_MEANINGS[name] for name in hop_names if name in HOP_MEANINGS},
+        "exactness": EXACTNESS,
+        "duration": text.seconds(report.seconds),
+    }
+    return environment.get_template("report.html").render(context)
+
+
+@cache
+def _environment() -> Environment:
+    """Everything a template is given is escaped unless it says otherwise; unknown names are errors."""
+    try:
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
+    except ImportError as error:
+        raise ReportError("the report needs jinja2: pip install 'streamproc[demo]'") from error
+    return Environment(
+        loader=FunctionLoader(_text_of),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _text_of(name: str) -> str:
+    return resources.files("streamproc.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _integrity(script: str) -> str:
+    """The hash by which the page's security policy lets this script run, and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _drawings(nodes: Sequence[graph.Node]) -> dict[str, graph.Drawing] | None:
+    return {"across": graph.across(nodes), "down": graph.down(nodes)} if nodes else None
+
+
+def _counters(counters: Mapping[str, int | float]) -> list[tuple[str, str]]:
+    """Counters by spoken name; bytes in units."""
+    return [
+        (name.replace("_", " "), text.size(value) if name == BYTES or name.endswith("_bytes") else text.count(value))
+        for name, value in counters.items()
+    ]
+
+
+# --- one frame --------------------------------------------------------------------------------------------------
+
+
+def _sample_view(facts: Facts, pictures: Sequence[Picture], hop_names: Sequence[str]) -> SampleView:
+    return SampleView(
+        heading=f"Frame {facts.sequence:,}",
+        captured=text.moment(facts.captured_ns),
+        tone=_OUTCOME_TONES.get(facts.outcome, "bad"),
+        facts=facts,
+        total=text.milliseconds(facts.total_ms),
+        wide=facts.width > 3 * max(1, facts.height),
+        pictures=pictures,
+        rows=_rows(facts),
+        hops=_hops(facts, hop_names),
+    )
+
+
+def _rows(facts: Facts) -> list[tuple[str, str, bool, str]]:
+    evidence = evidence_of(facts)
+    features = ", ".join(f"{number:,} {name}" for name, number in feature_counts(facts).items())
+    offsets = ", ".join(
+        f"{number}: {first}" if first == last else f"{number}: {first}–{last}"
+        for number, first, last in evidence["offsets"]
+    )
+    rows = [
+        ("Outcome", facts.reason, False, ""),
+        ("Missing tiles", _missing_text(facts), False, ""),
+        ("Edges", _edges_text(facts), False, ""),
+        ("Edge digest", facts.edges.digest[:16] + "…" if facts.edges else "", True, facts.edges.digest if facts.edges else ""),
+        ("Points", features, False, ""),
+        ("Objects", _objects_text(facts), False, ""),
+        ("Tiles from", f"{evidence['topic']} – partition: offsets {offsets}" if offsets else evidence["topic"], True, ""),
+        ("Pipeline", evidence["pipeline"], True, ""),
+        ("Operators", ", ".join(f"{name} v{version}" for name, version in evidence["operators"]), False, ""),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _missing_text(facts: Facts) -> str:
+    told = ", ".join(f"row {row} column {col}" for row, col in facts.missing[:6])
+    return told + (f" and {len(facts.missing) - 6:,} more" if len(facts.missing) > 6 else "")
+
+
+def _edges_text(facts: Facts) -> str:
+    if facts.edges is None:
+        return "none: the event has no edges"
+    return f"{facts.edges.pixels:,} pixels, {text.percent(facts.edges.density)} of the frame (step {facts.edges.operator})"
+
+
+def _objects_text(facts: Facts) -> str:
+    told = [f"{text.short(thing.label, 40)} {thing.score:.2f}" for thing in facts.objects[:8]]
+    more = len(facts.objects) - len(told)
+    return ", ".join(told) + (f" and {more:,} more" if more else "")
+
+
+def _hops(facts: Facts, names: Sequence[str]) -> list[Hop]:
+    if not facts.hops and facts.total_ms is None:
+        return []
+    _, (part,) = series.hop_shares([facts])
+    whole = sum(part.values())
+    colours = {name: index for index, name in enumerate(names, start=1)}
+    return [
+        Hop(
+            name=name.replace("_", " "),
+            time=text.milliseconds(value),
+            share=round(value / whole, 5) if whole > 0 else 0.0,
+            colour=colours.get(name, series.MAX_HOPS),
+        )
+        for name, value in part.items()
+        if name != series.REST or value > 0.02 * whole
+    ]
+
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+def _excerpts(facts: Sequence[Facts]) -> list[Excerpt]:
+    """The first event, then some with objects, then some that are not complete."""
+    objects = [one for one in facts if one.objects]
+    troubles = [one for one in facts if one.outcome != "complete"]
+    chosen = {one.key: one for one in (*facts[:1], *objects[:_EXCERPTS], *troubles[:_EXCERPTS])}
+    return [Excerpt(heading=_excerpt_heading(one), json=_indented(one.event)) for one in chosen.values()]
+
+
+def _excerpt_heading(facts: Facts) -> str:
+    objects = f", {text.plural(len(facts.objects), 'object')}" if facts.objects else ""
+    return f"{text.short(facts.camera, 60)}, frame {facts.sequence:,}: {facts.outcome}{objects}"
+
+
+def _indented(event: Mapping[str, Any]) -> str:
+    return text.short(json.dumps(_cut(event), indent=2, ensure_ascii=False, default=str), 12_000)
+
+
+def _cut(value: object) -> object:
+    """Lists without their long tails, texts without theirs: an excerpt is for reading."""
+    if isinstance(value, Mapping):
+        return {str(name): _cut(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        if len(value) > _LISTED and not all(isinstance(one, (int, float)) for one in value[:_LISTED]):
+            return [_cut(one) for one in value[:2]] + [f"… and {len(value) - 2:,} more"]
+        if len(value) > 16:
+            return [*value[:8], f"… and {len(value) - 8:,} more"]
+        return [_cut(one) for one in value]
+    return value
