@@ -128,14 +128,16 @@ def _wanted_tiles(demand: Demand) -> int:
 
 
 def _candidates(demand: Demand, limit_bytes: int, wanted: int) -> Iterator[_Candidate]:
-    """For each number of rows, the fewest columns that keep the limit, and those that come near `wanted`."""
+    """For each number of rows: the fewest columns within the limit, those near `wanted`, an even number."""
     most = tiling.largest_grid(demand.width, demand.height)
     for rows in range(1, most.rows + 1):
         fewest = _fewest_cols(demand, rows, most.cols, limit_bytes)
         if fewest is None:
             continue
         near = wanted // rows
-        for cols in sorted({min(most.cols, max(fewest, cols)) for cols in (fewest, near, near + 1)}):
+        step = demand.partitions // math.gcd(rows, demand.partitions)
+        even = step * math.ceil(max(near, fewest) / step)
+        for cols in sorted({min(most.cols, max(fewest, cols)) for cols in (fewest, near, near + 1, even)}):
             if rows * cols <= MAX_TILES:
                 yield _candidate(demand, Grid(rows, cols))
         if rows > 2 * wanted and fewest == 1:  # only thinner strips follow
@@ -175,7 +177,7 @@ def _cost(one: _Candidate, wanted: int, demand: Demand) -> float:
         else 0
     )
     square = abs(math.log(one.core.width / one.core.height))
-    return abs(math.log(count / wanted)) + 0.7 * square + uneven + 0.3 * math.log(one.overlap)
+    return abs(math.log(count / wanted)) + 0.5 * square + 2 * uneven + 0.3 * math.log(one.overlap)
 
 
 def _explain(one: _Candidate, demand: Demand) -> str:

@@ -67,6 +67,7 @@ def create_app(
         crash: Told once when a result could not be delivered; the worker must end without committing.
     """
     app = _faust_app(settings)
+    app.on_partitions_assigned.connect(partial(_count_rebalance, metrics), weak=False)
     windows: list[Window] = []
     pools: list[ThreadPoolExecutor] = []
 
@@ -85,6 +86,10 @@ def create_app(
         aggregation = Aggregation(settings, metrics=metrics, read_back=partial(read_back, settings))
         add_assemble_agent(app, aggregation, settings=settings, make_window=partial(window, pools[-1]))
     return Wiring(app=app, publisher=publisher, pools=tuple(pools), windows=windows)
+
+
+async def _count_rebalance(metrics: Metrics, _app: object, _assigned: object, **_more: object) -> None:
+    metrics.rebalances.inc()
 
 
 def _faust_app(settings: Settings) -> StreamApp:

@@ -37,3 +37,4 @@ def configure_logging(*, level: str = "INFO", as_json: bool = False) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("streamproc").setLevel(level)
     logging.getLogger("producers").setLevel(level)
+    logging.getLogger("streamproc.agents.transport").setLevel(logging.WARNING)  # where Faust's services log

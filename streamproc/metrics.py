@@ -42,7 +42,6 @@ class Metrics:
         # producers
         self.frames_published = counter("frames_published", "Frames whose tiles were all acknowledged", "camera")
         self.frames_failed = counter("frames_failed", "Frames of which a tile was not acknowledged", "camera")
-        self.frames_dropped = counter("frames_dropped", "Frames dropped before publishing", "camera", "policy")
         self.published_bytes = counter("published_bytes", "Encoded tile bytes acknowledged", "camera")
         # extract agents
         self.tiles_extracted = counter("tiles_extracted", "Tiles whose features were acknowledged")

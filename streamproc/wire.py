@@ -22,7 +22,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from streamproc.errors import BadMessage, Reason
-from streamproc.model import CHANNELS, EdgeMap, Features, FrameEvent, FrameKey, Points, TileHeader
+from streamproc.model import CHANNELS, EdgeMap, Features, FrameEvent, FrameKey, Points, Result, TileHeader
 
 Headers: TypeAlias = list[tuple[str, bytes]]
 
@@ -188,6 +188,11 @@ def _check_payload(header: TileHeader, payload: bytes | None) -> None:
 def encode_features(features: Features) -> bytes:
     """The value of a features record."""
     return _pack.encode(features)
+
+
+def encode_results(results: Mapping[str, Result]) -> bytes:
+    """Results alone, without the tile they came from."""
+    return _pack.encode(results)
 
 
 def decode_features(value: bytes | None) -> Features:

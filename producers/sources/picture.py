@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from io import SEEK_END
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -54,16 +55,36 @@ def read_picture(path: Path, *, max_pixels: int, notices: Notices) -> Pixels:
     Raises:
         SourceError: Missing, unreadable, cut short, too large, or a pixel type that has no 8-bit reading.
     """
+    with _named(path), path.open("rb") as file:
+        facts = _facts(path, file, max_pixels=max_pixels)
+        data = whole(facts, _read_all(file, most=8 * max_pixels + _SLACK_BYTES))
+    return _eight_bits(path, facts, _decode(path, data), notices)
+
+
+def check_picture(path: Path, *, max_pixels: int) -> None:
+    """Refuse by its header what `read_picture` would refuse by its header.
+
+    Raises:
+        SourceError: Missing, unreadable, no picture, or too large.
+    """
+    with _named(path), path.open("rb") as file:
+        _facts(path, file, max_pixels=max_pixels)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            facts = read_facts(file)
-            require_size(f"picture {path}", facts.width, facts.height, max_pixels=max_pixels)
-            data = whole(facts, _read_all(file, most=8 * max_pixels + _SLACK_BYTES))
+        yield
     except OSError as error:
         raise SourceError(f"picture {path} cannot be read: {error.strerror or error}") from None
     except BrokenPicture as error:
         raise SourceError(f"picture {path} {error}: replace or remove it") from None
-    return _eight_bits(path, facts, _decode(path, data), notices)
+
+
+def _facts(path: Path, file: BinaryIO, *, max_pixels: int) -> PictureFacts:
+    facts = read_facts(file)
+    require_size(f"picture {path}", facts.width, facts.height, max_pixels=max_pixels)
+    return facts
 
 
 def _read_all(file: BinaryIO, *, most: int) -> bytes:
@@ -124,6 +145,7 @@ class PictureSource(Source):
         self.name = path.name
         self._max_pixels = max_pixels
         self._notices = notices
+        check_picture(path, max_pixels=max_pixels)
 
     def __iter__(self) -> Iterator[Frame]:
         pixels = read_picture(self.path, max_pixels=self._max_pixels, notices=self._notices)

@@ -125,6 +125,7 @@ class Aggregation:
         event = frame_event(
             closed, view, tiles_topic=self._topics.tiles, assembling_ns=started_ns, emitted_ns=time.time_ns()
         )
+        self._metrics.assemble_seconds.observe((event.emitted_ns - started_ns) / 1e9)
         headers, value = wire.encode_frame_event(event)
         key = event.camera.encode()
         batch.send(topic=self._topics.events, partition=number, key=key, value=value, headers=headers)

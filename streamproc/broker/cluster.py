@@ -116,15 +116,8 @@ class LocalCluster:
             if (status := self.status()).state == "running":
                 return Change(changed=False, status=status)
             progress(f"starting Apache Kafka {KAFKA_VERSION} …")
-            if status.state == "partly" and (run := read_run(self.folder)) is not None:
-                identity = self._same_again(run)
-            else:
-                run, identity = None, self._identity(port, brokers)
-                write_properties(self.folder, identity.ports)
-                if not identity.formatted:
-                    format_nodes(runtime, self.folder, identity)
-                    identity = replace(identity, formatted=True)
-                write(self.folder, identity)
+            run = read_run(self.folder) if status.state == "partly" else None
+            identity = self._same_again(run) if run else self._prepared(runtime, port, brokers)
             self._run(runtime, identity, before=run, ready_s=ready_s)
         return Change(changed=True, status=replace(self.status(), answering=True))
 
@@ -179,6 +172,16 @@ class LocalCluster:
         chosen = choose_ports(first, 2 * size, preferred=preferred)
         ports = tuple(NodePorts(client=chosen[i], controller=chosen[size + i]) for i in range(size))
         return replace(known, ports=ports) if known else Identity(cluster_id=_new_cluster_id(), ports=ports)
+
+    def _prepared(self, runtime: Runtime, port: int | None, brokers: int | None) -> Identity:
+        """What to start, everything ready for it."""
+        identity = self._identity(port, brokers)
+        write_properties(self.folder, identity.ports)
+        if not identity.formatted:
+            format_nodes(runtime, self.folder, identity)
+        identity = replace(identity, formatted=True)
+        write(self.folder, identity)
+        return identity
 
     def _same_again(self, run: Run) -> Identity:
         """What runs in part, the missing nodes' ports free: those that run know the others by these ports."""

@@ -28,6 +28,7 @@ FETCH_S = 600.0
 REQUEST_S = 20
 ATTEMPTS = 3
 RETRY_S = 1.0
+GIVE_UP_S = 2.0
 AT_ONCE = 4
 """Downloads side by side: the 46 jars took 7 s so, 17 s one after the other."""
 
@@ -86,66 +87,77 @@ def fetch_all(
     """
     progress(f"fetching Apache Kafka {KAFKA_VERSION} ({len(jars)} jars, about 45 MB), once …")
     into.mkdir(parents=True)
-    waiting: queue.SimpleQueue[Jar] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[Jar, Path | Exception]] = queue.SimpleQueue()
-    for jar in jars:
-        waiting.put(jar)
-    # Daemon threads, not a pool: a download that hangs must not keep the program from ending.
-    for _ in range(AT_ONCE):
-        threading.Thread(
-            target=_download_waiting, args=(waiting, done, repository, download), daemon=True
-        ).start()
+    downloads = _Downloads(jars, repository, download)
     deadline_s = time.monotonic() + FETCH_S
-    for count in range(1, len(jars) + 1):
+    try:
+        for count in range(1, len(jars) + 1):
+            jar, file = downloads.next_done(deadline_s)
+            shutil.copyfile(file, into / jar.name)
+            if count % 10 == 0:
+                progress(f"  {count} of {len(jars)} jars")
+    finally:
+        downloads.give_up()
+
+
+class _Downloads:
+    """Threads that download what waits; daemons: one that hangs must not keep the program from ending."""
+
+    def __init__(self, jars: Sequence[Jar], repository: Path, download: Download) -> None:
+        self._waiting: queue.SimpleQueue[Jar] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Jar, Path | Exception]] = queue.SimpleQueue()
+        self._given_up = threading.Event()
+        self._repository = repository
+        self._download = download
+        for jar in jars:
+            self._waiting.put(jar)
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(AT_ONCE)]
+        for thread in self._threads:
+            thread.start()
+
+    def next_done(self, deadline_s: float) -> tuple[Jar, Path]:
+        """Wait for a jar.
+
+        Raises:
+            BrokerError: It could not be fetched, or not in time.
+        """
         try:
-            jar, result = done.get(timeout=max(0.0, deadline_s - time.monotonic()))
+            jar, result = self._done.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except queue.Empty:
-            raise BrokerError(f"fetching Apache Kafka took longer than {FETCH_S:.0f} s: run again") from None
+            raise BrokerError(f"fetching Apache Kafka took longer than {FETCH_S:g} s: run again") from None
         if isinstance(result, Exception):
-            _empty(waiting)
             log.debug("fetching %s failed", jar.coordinate, exc_info=result)
             raise BrokerError(
                 f"cannot fetch {jar.name} ({type(result).__name__}): is this machine online? Once fetched, "
                 "Apache Kafka starts offline; or set STREAMPROC_BOOTSTRAP to a Kafka that runs elsewhere"
-            ) from None
-        shutil.copyfile(result, into / jar.name)
-        if count % 10 == 0:
-            progress(f"  {count} of {len(jars)} jars")
+            )
+        return jar, result
 
+    def give_up(self) -> None:
+        """Begin no further attempt, and wait a little for those that go on."""
+        self._given_up.set()
+        deadline_s = time.monotonic() + GIVE_UP_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
 
-def _download_waiting(
-    waiting: queue.SimpleQueue[Jar],
-    done: queue.SimpleQueue[tuple[Jar, Path | Exception]],
-    repository: Path,
-    download: Download,
-) -> None:
-    while True:
-        try:
-            jar = waiting.get_nowait()
-        except queue.Empty:
-            return
-        done.put((jar, _download_with_retries(jar, repository, download)))
+    def _run(self) -> None:
+        while not self._given_up.is_set():
+            try:
+                jar = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            self._done.put((jar, self._attempt(jar)))
 
-
-def _download_with_retries(jar: Jar, repository: Path, download: Download) -> Path | Exception:
-    failure: Exception | None = None
-    for attempt in range(ATTEMPTS):
-        time.sleep(attempt * RETRY_S)
-        # A folder for each attempt: what a broken one left behind must not be taken for the file.
-        try:
-            return download(jar, repository / jar.name / str(attempt))
-        except Exception as error:  # noqa: BLE001 - handed to the thread that asked, whatever it is
-            failure = error
-    assert failure is not None  # noqa: S101 - ATTEMPTS is at least 1
-    return failure
-
-
-def _empty(waiting: queue.SimpleQueue[Jar]) -> None:
-    while True:
-        try:
-            waiting.get_nowait()
-        except queue.Empty:
-            return
+    def _attempt(self, jar: Jar) -> Path | Exception:
+        failure: Exception = TimeoutError("given up")
+        for attempt in range(ATTEMPTS):
+            if self._given_up.wait(attempt * RETRY_S):
+                break
+            # A folder for each attempt: what a broken one left behind must not be taken for the file.
+            try:
+                return self._download(jar, self._repository / jar.name / str(attempt))
+            except Exception as error:  # noqa: BLE001 - handed to the thread that asked, whatever it is
+                failure = error
+        return failure
 
 
 def jgo_download() -> Download:

@@ -28,32 +28,15 @@ def server_properties(*, node_id: int, ports: Sequence[NodePorts], data: Path) -
         ports: Of all nodes, in order of their ids; their number is the number of brokers.
         data: Folder of this node's records; without a comma, since Kafka reads a list there.
     """
-    own = ports[node_id - 1]
-    copies = len(ports)
-    in_sync = 2 if copies > 2 else 1
     return {
         "process.roles": "broker,controller",
         "node.id": str(node_id),
-        "controller.quorum.voters": ",".join(
-            f"{i}@{HOST}:{p.controller}" for i, p in enumerate(ports, start=1)
-        ),
-        "listeners": f"PLAINTEXT://{HOST}:{own.client},CONTROLLER://{HOST}:{own.controller}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{own.client}",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": str(data),
+        **_listeners(ports[node_id - 1], ports),
+        **_copies(len(ports)),
         "auto.create.topics.enable": "false",
         "message.max.bytes": str(MESSAGE_MAX_BYTES),
         "replica.fetch.max.bytes": str(2 * MESSAGE_MAX_BYTES),
-        # Copies: as many as there are brokers, and with three one of them may be away.
-        "default.replication.factor": str(copies),
-        "min.insync.replicas": str(in_sync),
-        "offsets.topic.replication.factor": str(copies),
-        "transaction.state.log.replication.factor": str(copies),
-        "transaction.state.log.min.isr": str(in_sync),
-        "share.coordinator.state.topic.replication.factor": str(copies),
-        "share.coordinator.state.topic.min.isr": str(in_sync),
         # One machine, few clients: a group of workers must not wait 3 s for members that will not come,
         # and 50 partitions of each internal topic are 50 files to open at each start.
         "group.initial.rebalance.delay.ms": "0",
@@ -67,6 +50,33 @@ def server_properties(*, node_id: int, ports: Sequence[NodePorts], data: Path) -
         "num.io.threads": "4",
         "background.threads": "4",
         "log.cleaner.dedupe.buffer.size": str(16 * MIB),
+    }
+
+
+def _listeners(own: NodePorts, ports: Sequence[NodePorts]) -> dict[str, str]:
+    return {
+        "controller.quorum.voters": ",".join(
+            f"{i}@{HOST}:{p.controller}" for i, p in enumerate(ports, start=1)
+        ),
+        "listeners": f"PLAINTEXT://{HOST}:{own.client},CONTROLLER://{HOST}:{own.controller}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{own.client}",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    }
+
+
+def _copies(brokers: int) -> dict[str, str]:
+    """As many copies as there are brokers, and with three one of them may be away."""
+    copies, in_sync = str(brokers), "2" if brokers > 2 else "1"
+    return {
+        "default.replication.factor": copies,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": in_sync,
     }
 
 

@@ -20,7 +20,7 @@ app = typer.Typer(
 Folder = Annotated[
     Path | None,
     typer.Option(
-        "--dir", help="Folder of the cluster. [default: streamproc/broker in the user's data folder]"
+        "--dir", help="Folder of the cluster. Default: streamproc/broker in the user's data folder."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as one line of JSON.")]
@@ -34,10 +34,10 @@ def start(
         typer.Option(
             min=0,
             max=65535,
-            help="Port of the first broker; 0 takes free ones. [default: that of last time, else 9092]",
+            help="Port of the first broker; 0 takes free ones. Default: that of last time, else 9092.",
         ),
     ] = None,
-    brokers: Annotated[int | None, typer.Option(help="1 or 3. [default: as last time, else 1]")] = None,
+    brokers: Annotated[int | None, typer.Option(help="1 or 3. Default: as last time, else 1.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start it, wait until it answers, and leave it running; if it runs already, say where."""

@@ -49,6 +49,7 @@ def demo(
     from producers.cutting import parse_grid
     from producers.runs import new_run
     from producers.sources import open_source
+    from streamproc.cli.produce import parse_codec
     from streamproc.demo import DemoOptions, run_demo, write_outputs
 
     started, started_s = datetime.now(UTC), time.monotonic()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
@@ -55,22 +54,13 @@ def run() -> None:
     """Run the command line; an error a user is meant to read is one line on stderr and its exit code."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        code = app(standalone_mode=False)
+        app()
     except StreamprocError as error:
         console.print("[bold red]error:[/]", _one_line(error), markup=True)
-        sys.exit(error.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         console.print("interrupted")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _one_line(error: Exception) -> str:

@@ -98,7 +98,7 @@ def split(
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     settings_file: SettingsFile = None,
 ) -> None:
-    """Cut a picture into PNG tiles NAME_ROW_COL.png, losslessly; `produce DIR` reads them as the one picture."""
+    """Cut a picture into PNG tiles NAME_ROW_COL.png; `produce DIR` reads them as the one picture."""
     settings = load_settings(file=settings_file)
     chosen = parse_grid(grid)
     if chosen is None:

@@ -23,7 +23,7 @@ from streamproc.provision import create_topics, require_topics, wait_for_group
 from streamproc.settings import Settings
 from streamproc.supervise import Workers, WorkerSpec
 
-IN_FLIGHT_FRAMES = 32  # published and without an outcome; keeps latency and memory small when the source is fast
+IN_FLIGHT_FRAMES = 12  # published and without an outcome; keeps latency and memory small when the source is fast
 READY_S = 60.0
 
 Told = Callable[[str], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ from streamproc.operators.pixels import require_gray
 from streamproc.operators.points import inside, pack_points
 from streamproc.operators.table import Params, Window
 
-ORB_HALO_PX = 32  # ORB finds nothing within 31 px of a picture's border
+ORB_BORDER_PX = 31  # ORB finds nothing nearer to a picture's border
+ORB_HALO_PX = ORB_BORDER_PX + 1
 ORB_BYTES = 32
 ORB_HEADROOM = 2  # a tile may hold twice its share of the frame's points
 
@@ -41,17 +43,21 @@ def orb(window: Window, params: Params) -> Points:
     require_gray(window.pixels)
     window = window.cropped(ORB_HALO_PX)
     limit = int(params["limit"])
-    detector = cv2.ORB.create(
-        nfeatures=_share(window, limit),
-        scaleFactor=float(params["scale_factor"]),
-        nlevels=int(params["levels"]),
-        fastThreshold=int(params["fast_threshold"]),
-    )
-    found, descriptors = detector.detectAndCompute(window.pixels, None)
-    if not found:
-        return pack_points(
-            np.zeros((0, 2)), np.zeros(0), limit=limit, descriptors=np.zeros((0, ORB_BYTES), np.uint8)
+    found: Sequence[cv2.KeyPoint] = ()
+    scale_factor = float(params["scale_factor"])
+    levels = min(int(params["levels"]), _useful_levels(window, scale_factor))
+    if levels:
+        detector = cv2.ORB.create(
+            nfeatures=_share(window, limit),
+            scaleFactor=scale_factor,
+            nlevels=levels,
+            edgeThreshold=ORB_BORDER_PX,
+            fastThreshold=int(params["fast_threshold"]),
         )
+        found, descriptors = detector.detectAndCompute(window.pixels, None)
+    if not found:
+        nothing = np.zeros((0, ORB_BYTES), np.uint8)
+        return pack_points(np.zeros((0, 2)), np.zeros(0), limit=limit, descriptors=nothing)
     xy = np.asarray(cv2.KeyPoint.convert(found), np.float32).reshape(-1, 2)
     xy += np.array([window.rect.x, window.rect.y], np.float32)
     response = np.array([point.response for point in found], np.float32)
@@ -63,3 +69,9 @@ def orb(window: Window, params: Params) -> Points:
 def _share(window: Window, limit: int) -> int:
     """Points to look for in a window: its share of the frame's, with headroom, at most all."""
     return min(limit, math.ceil(ORB_HEADROOM * limit * window.rect.area / (window.width * window.height)))
+
+
+def _useful_levels(window: Window, scale_factor: float) -> int:
+    """Levels of the pyramid that are more than border; OpenCV fails on levels of no pixels."""
+    inner = min(window.rect.width, window.rect.height) / (2 * ORB_BORDER_PX + 1)
+    return 0 if inner < 1 else 1 + int(math.log(inner, scale_factor))

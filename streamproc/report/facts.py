@@ -72,7 +72,7 @@ def frame_facts(events: Iterable[CloudEvent]) -> list[Facts]:
 
 def is_frame(event: CloudEvent) -> bool:
     """Whether an event tells what became of a frame."""
-    return isinstance(event, Mapping) and event.get("type", FRAME_TYPE) == FRAME_TYPE
+    return bool(event.get("type", FRAME_TYPE) == FRAME_TYPE)
 
 
 def facts_of(event: CloudEvent) -> Facts:
@@ -105,7 +105,9 @@ def points_of(facts: Facts) -> dict[str, list[Point]]:
     """Points of each feature that has some, strongest first as the event has them."""
     found: dict[str, list[Point]] = {}
     for name, feature in _mapping(_mapping(facts.event.get("data")).get("features")).items():
-        points = [point for point in map(_point, _items(_mapping(feature).get("points"))) if point is not None]
+        points = [
+            point for point in map(_point, _items(_mapping(feature).get("points"))) if point is not None
+        ]
         if points:
             found[str(name)] = points
     return found
@@ -129,10 +131,14 @@ def evidence_of(facts: Facts) -> dict[str, Any]:
     return {
         "topic": str(evidence.get("topic", "")),
         "offsets": [
-            (number, *(map(_whole, span))) for number, span in sorted(ranges.items(), key=_by_number) if len(span) == 2
+            (number, *(map(_whole, span)))
+            for number, span in sorted(ranges.items(), key=_by_number)
+            if len(span) == 2
         ],
         "pipeline": str(evidence.get("pipeline", "")),
-        "operators": [(str(name), str(version)) for name, version in _mapping(evidence.get("operators")).items()],
+        "operators": [
+            (str(name), str(version)) for name, version in _mapping(evidence.get("operators")).items()
+        ],
     }
 
 

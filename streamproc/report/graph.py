@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from streamproc.report import text
 from streamproc.report.values import Stage
 
-BOX_WIDTH, BOX_HEIGHT = 132, 86
-GAP_ALONG, GAP_ACROSS = 30, 16
+BOX_WIDTH = 140
+GAP_ALONG, GAP_ACROSS = 26, 14
+BOX_HEIGHT, LOW_BOX_HEIGHT = 86, 50  # without counts and lanes a low box will do
 MARGIN = 2
+INDENT = 24
+ARROW = 5  # room for the head of an arrow
 LINE_HEIGHT, COUNT_HEIGHT, LANE_HEIGHT, LANE_STEP = 13, 15, 10, 9
 MAX_LANES = 12
 _NAME_CHARACTERS = 17
 _LINE_CHARACTERS = 23
+
+
+Place: TypeAlias = tuple[float, float]
+"""Left and top of a box."""
+Places: TypeAlias = dict[str, Place]
+Line: TypeAlias = Callable[[Place, Place, int], str]
+"""SVG path from one box to another, both of a height."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +76,12 @@ class Drawing:
     height: float
     boxes: tuple[Box, ...]
     curves: tuple[str, ...]
+    box_height: int
     box_width: int = BOX_WIDTH
-    box_height: int = BOX_HEIGHT
 
 
 def stage_nodes(stages: Sequence[Stage]) -> list[Node]:
-    """Nodes of the way of the data: each stage is fed by the group before; neighbouring topics are one group."""
+    """Nodes of the way of the data: a stage is fed by the group before it; topics side by side are a group."""
     nodes: list[Node] = []
     before: list[str] = []
     group: list[str] = []
@@ -96,52 +107,68 @@ def stage_nodes(stages: Sequence[Stage]) -> list[Node]:
 
 
 def step_nodes(steps: Sequence[Mapping[str, Any]]) -> list[Node]:
-    """Nodes of a pipeline as `Pipeline.describe` gives it: each step is fed by the one it takes its pixels from."""
+    """Nodes of a pipeline as `Pipeline.describe` gives it: a step is fed by what it takes its pixels from."""
     named = {str(step["name"]) for step in steps}
     roots = dict.fromkeys(str(step["input"]) for step in steps if str(step["input"]) not in named)
-    nodes = [Node(key=root, name=root, lines="decoded pixels of a tile", kind="source") for root in roots]
+    nodes = [Node(key=root, name=root, lines="decoded tile", kind="source") for root in roots]
     for step in steps:
         name, operator = str(step["name"]), str(step["operator"])
         about = [operator] if operator != name else []
-        about += [f"every {step['every']} frames"] if step["every"] != 1 else []
         about += [f"halo {step['halo']} px"] if step["halo"] else []
+        about += [f"every {step['every']}."] if step["every"] != 1 else []
         kind = "process" if step["kind"] == "transform" else "measure"
-        nodes.append(Node(key=name, name=name, lines=", ".join(about), kind=kind, inputs=(str(step["input"]),)))
+        nodes.append(
+            Node(key=name, name=name, lines=", ".join(about), kind=kind, inputs=(str(step["input"]),))
+        )
     return nodes
 
 
 def across(nodes: Sequence[Node]) -> Drawing:
-    """Draw from left to right, for wide pages."""
-    return _draw(nodes, vertical=False)
+    """Draw from left to right in columns, for wide pages."""
+    columns = _columns(nodes)
+    height = _box_height(nodes)
+    step_x, step_y = BOX_WIDTH + GAP_ALONG, height + GAP_ACROSS
+    extent = max((len(column) for column in columns), default=0) * step_y - GAP_ACROSS
+    places: Places = {}
+    for number, column in enumerate(columns):
+        top = (extent - len(column) * step_y + GAP_ACROSS) / 2
+        for index, node in enumerate(column):
+            places[node.key] = (MARGIN + number * step_x, MARGIN + top + index * step_y)
+    return _drawing(nodes, places, height, _bend)
 
 
 def down(nodes: Sequence[Node]) -> Drawing:
-    """Draw from top to bottom, for narrow pages."""
-    return _draw(nodes, vertical=True)
+    """Draw as a tree, one box in a row, for narrow pages: several boxes fed by one are indented below it."""
+    height = _box_height(nodes)
+    fed = Counter(key for node in nodes for key in node.inputs)
+    places: Places = {}
+    y = float(MARGIN)
+    for node in nodes:
+        parent = next((key for key in node.inputs if key in places), None)
+        x = float(MARGIN) if parent is None else places[parent][0] + (INDENT if fed[parent] > 1 else 0)
+        places[node.key] = (x, y)
+        y += height + GAP_ALONG - 6
+    return _drawing(nodes, places, height, _elbow)
 
 
-def _draw(nodes: Sequence[Node], *, vertical: bool) -> Drawing:
-    columns = _columns(nodes)
-    along, breadth = (BOX_HEIGHT, BOX_WIDTH) if vertical else (BOX_WIDTH, BOX_HEIGHT)
-    widest = max((len(column) for column in columns), default=0)
-    length = len(columns) * (along + GAP_ALONG) - GAP_ALONG if columns else 0
-    extent = widest * (breadth + GAP_ACROSS) - GAP_ACROSS if widest else 0
-    places: dict[str, tuple[float, float]] = {}
-    for number, column in enumerate(columns):
-        start = (extent - (len(column) * (breadth + GAP_ACROSS) - GAP_ACROSS)) / 2
-        for index, node in enumerate(column):
-            forward, sideways = number * (along + GAP_ALONG), start + index * (breadth + GAP_ACROSS)
-            x, y = (sideways, forward) if vertical else (forward, sideways)
-            places[node.key] = (x + MARGIN, y + MARGIN)
-    curves = [
-        _curve(places[source], places[node.key], vertical=vertical)
+def _drawing(nodes: Sequence[Node], places: Places, height: int, line: Line) -> Drawing:
+    curves = tuple(
+        line(places[source], places[node.key], height)
         for node in nodes
         for source in node.inputs
         if source in places and source != node.key
-    ]
-    width, height = (extent, length) if vertical else (length, extent)
-    boxes = tuple(_box(node, *places[node.key]) for node in nodes)
-    return Drawing(width=width + 2 * MARGIN, height=height + 2 * MARGIN, boxes=boxes, curves=tuple(curves))
+    )
+    return Drawing(
+        width=max((x for x, _ in places.values()), default=0) + BOX_WIDTH + MARGIN,
+        height=max((y for _, y in places.values()), default=0) + height + MARGIN,
+        boxes=tuple(_box(node, *places[node.key], height) for node in nodes),
+        curves=curves,
+        box_height=height,
+    )
+
+
+def _box_height(nodes: Sequence[Node]) -> int:
+    return BOX_HEIGHT if any(node.count for node in nodes) else LOW_BOX_HEIGHT
 
 
 def _columns(nodes: Sequence[Node]) -> list[list[Node]]:
@@ -153,7 +180,9 @@ def _columns(nodes: Sequence[Node]) -> list[list[Node]]:
         if node.key not in depths:
             before = [known[key] for key in node.inputs if key in known and key not in passed]
             inner = passed | {node.key}
-            depths[node.key] = 1 + max((depth(one, inner) for one in before if one.key not in inner), default=-1)
+            depths[node.key] = 1 + max(
+                (depth(one, inner) for one in before if one.key not in inner), default=-1
+            )
         return depths[node.key]
 
     columns: dict[int, list[Node]] = {}
@@ -162,19 +191,25 @@ def _columns(nodes: Sequence[Node]) -> list[list[Node]]:
     return [columns[number] for number in sorted(columns)]
 
 
-def _curve(source: tuple[float, float], target: tuple[float, float], *, vertical: bool) -> str:
-    if vertical:
-        x1, y1 = source[0] + BOX_WIDTH / 2, source[1] + BOX_HEIGHT
-        x2, y2 = target[0] + BOX_WIDTH / 2, target[1] - 5
-        middle = (y1 + y2) / 2
-        return f"M{x1:g} {y1:g}C{x1:g} {middle:g} {x2:g} {middle:g} {x2:g} {y2:g}"
-    x1, y1 = source[0] + BOX_WIDTH, source[1] + BOX_HEIGHT / 2
-    x2, y2 = target[0] - 5, target[1] + BOX_HEIGHT / 2
+def _bend(source: Place, target: Place, height: int) -> str:
+    """From the right side of a box to the left side of another."""
+    x1, y1 = source[0] + BOX_WIDTH, source[1] + height / 2
+    x2, y2 = target[0] - ARROW, target[1] + height / 2
     middle = (x1 + x2) / 2
     return f"M{x1:g} {y1:g}C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}"
 
 
-def _box(node: Node, x: float, y: float) -> Box:
+def _elbow(source: Place, target: Place, height: int) -> str:
+    """From the foot of a box straight down to one below it, or round a corner to an indented one."""
+    if target[0] <= source[0]:
+        x = target[0] + BOX_WIDTH / 2
+        return f"M{x:g} {source[1] + height:g}V{target[1] - ARROW:g}"
+    return (
+        f"M{source[0] + INDENT / 2:g} {source[1] + height:g}V{target[1] + height / 2:g}H{target[0] - ARROW:g}"
+    )
+
+
+def _box(node: Node, x: float, y: float, box_height: int) -> Box:
     lanes = min(node.lanes, MAX_LANES) if node.lanes > 1 else 0
     left = x + (BOX_WIDTH - (lanes - 1) * LANE_STEP) / 2
     lines = tuple(textwrap.wrap(node.lines, _LINE_CHARACTERS, max_lines=2, placeholder=" …"))
@@ -188,5 +223,5 @@ def _box(node: Node, x: float, y: float) -> Box:
         count=text.short(node.count, _LINE_CHARACTERS),
         lanes=tuple(left + index * LANE_STEP for index in range(lanes)),
         title=", ".join(part for part in (node.name, node.lines, node.count) if part),
-        baseline=y + (BOX_HEIGHT - below) / 2 + 5,
+        baseline=y + (box_height - below) / 2 + 5,
     )

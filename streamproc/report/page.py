@@ -12,10 +12,10 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from streamproc.report import graph, series, summary, text
-from streamproc.report.facts import Facts, evidence_of, feature_counts, frame_facts, points_of
+from streamproc.report.facts import Facts, evidence_of, feature_counts, frame_facts
 from streamproc.report.pictures import Picture
 from streamproc.report.plots import plots_of
-from streamproc.report.values import BYTES, FRAMES, TILES, Report, ReportError
+from streamproc.report.values import BYTES, TILES, Report, ReportError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -47,7 +47,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SampleView:
-    """One sampled frame as the template shows it; `rows` are (name, value, whether the value is code, tooltip)."""
+    """One sampled frame as the template shows it; `rows` are (name, value, is the value code, tooltip)."""
 
     heading: str
     captured: str
@@ -82,6 +82,7 @@ def render(report: Report, samples: Sequence[tuple[Facts, Sequence[Picture]]]) -
     facts = frame_facts(report.events)
     counted = summary.tally(facts, report.events, report.counters)
     script = _text_of("zoom.js")
+    steps = report.pipeline.describe()
     hop_names, _ = series.hop_shares(counted.facts) if counted.facts else ([], [])
     context: dict[str, Any] = {
         "report": report,
@@ -91,8 +92,8 @@ def render(report: Report, samples: Sequence[tuple[Facts, Sequence[Picture]]]) -
         "strip_cells": min(counted.expected, summary.STRIP_CELLS),
         "figures": summary.key_figures(report, counted),
         "stages": _drawings(graph.stage_nodes(report.stages)),
-        "steps": report.pipeline.describe(),
-        "steps_drawing": _drawings(graph.step_nodes(report.pipeline.describe())),
+        "steps": [step | {"told": _parameters(step)} for step in steps],
+        "steps_drawing": _drawings(graph.step_nodes(steps)),
         "samples": [_sample_view(one, pictures, hop_names) for one, pictures in samples],
         "plots": plots_of(counted.facts, report.seconds),
         "outcomes": summary.outcome_rows(counted),
@@ -141,9 +142,22 @@ def _drawings(nodes: Sequence[graph.Node]) -> dict[str, graph.Drawing] | None:
 def _counters(counters: Mapping[str, int | float]) -> list[tuple[str, str]]:
     """Counters by spoken name; bytes in units."""
     return [
-        (name.replace("_", " "), text.size(value) if name == BYTES or name.endswith("_bytes") else text.count(value))
+        (
+            name.replace("_", " "),
+            text.size(value) if name == BYTES or name.endswith("_bytes") else text.count(value),
+        )
         for name, value in counters.items()
     ]
+
+
+def _parameters(step: Mapping[str, Any]) -> str:
+    """Parameters as a pipeline file has them."""
+    told = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in step["parameters"].items()
+    ]
+    told += [f"every {step['every']} frames"] if step["every"] != 1 else []
+    return ", ".join(told).replace("True", "true").replace("False", "false")
 
 
 # --- one frame --------------------------------------------------------------------------------------------------
@@ -165,19 +179,20 @@ def _sample_view(facts: Facts, pictures: Sequence[Picture], hop_names: Sequence[
 
 def _rows(facts: Facts) -> list[tuple[str, str, bool, str]]:
     evidence = evidence_of(facts)
-    features = ", ".join(f"{number:,} {name}" for name, number in feature_counts(facts).items())
+    digest = facts.edges.digest if facts.edges else ""
+    features = ", ".join(f"{name} {number:,}" for name, number in feature_counts(facts).items())
     offsets = ", ".join(
-        f"{number}: {first}" if first == last else f"{number}: {first}–{last}"
+        f"[{number}] {first}" if first == last else f"[{number}] {first}{text.DASH}{last}"
         for number, first, last in evidence["offsets"]
     )
     rows = [
         ("Outcome", facts.reason, False, ""),
         ("Missing tiles", _missing_text(facts), False, ""),
         ("Edges", _edges_text(facts), False, ""),
-        ("Edge digest", facts.edges.digest[:16] + "…" if facts.edges else "", True, facts.edges.digest if facts.edges else ""),
+        ("Edge digest", text.short(digest, 17), True, digest),
         ("Points", features, False, ""),
         ("Objects", _objects_text(facts), False, ""),
-        ("Tiles from", f"{evidence['topic']} – partition: offsets {offsets}" if offsets else evidence["topic"], True, ""),
+        ("Tiles from", f"{evidence['topic']} {offsets}".strip(), True, "[partition] first and last offset"),
         ("Pipeline", evidence["pipeline"], True, ""),
         ("Operators", ", ".join(f"{name} v{version}" for name, version in evidence["operators"]), False, ""),
     ]

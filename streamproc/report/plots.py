@@ -1,6 +1,6 @@
 """Plots as inline SVG that takes its colours from the page. matplotlib is used here alone.
 
-Figures are drawn in stand-in colours, one for each colour of the style sheet, which are replaced by CSS variables
+Figures are drawn in stand-in colours, one for each colour of the style sheet, which CSS variables replace
 afterwards: so one plot serves the light and the dark page. Same numbers, same bytes: no dates, no random ids.
 """
 
@@ -28,12 +28,12 @@ HOPS = tuple(f"#0a0c0{index}" for index in range(1, series.MAX_HOPS + 1))
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "line", ACCENT: "accent", WARN: "warn", BAD: "bad"} | {
     colour: f"hop{index}" for index, colour in enumerate(HOPS, start=1)
 }
-_SIZE_IN = (5.0, 2.9)
-_SETTINGS: dict[str, Any] = {
+_SIZE_IN = (4.5, 2.8)
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be selected, read aloud and takes the page's font
     "svg.hashsalt": "streamproc",
     "path.simplify": True,
-    "font.size": 8.5,
+    "font.size": 9.2,
     "text.color": INK,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": GRID,
@@ -51,18 +51,16 @@ _SETTINGS: dict[str, Any] = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "ytick.major.size": 0,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "legend.labelcolor": MUTED,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """A plot for the page: a heading, what it says in one sentence, and the drawing."""
+    """A plot for the page: a heading, one sentence, pairs (CSS colour, meaning), and the drawing."""
 
     title: str
     caption: str
+    legend: tuple[tuple[str, str], ...]
     svg: str
 
 
@@ -88,21 +86,28 @@ def _latency(facts: Sequence[Facts]) -> Plot | None:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         floor = np.zeros(len(hops.slowest))
-        for colour, (name, means) in zip(HOPS, hops.means.items(), strict=False):
+        for colour, means in zip(HOPS, hops.means.values(), strict=False):
             top = floor + np.nan_to_num(means)
-            axes.stairs(top, hops.bounds, baseline=floor, fill=True, color=colour, label=_label(name))
+            axes.stairs(top, hops.bounds, baseline=floor, fill=True, color=colour)
             floor = top
-        binned = len(hops.slowest) < len(facts)
-        if binned or not hops.means:
-            axes.stairs(hops.slowest, hops.bounds, baseline=None, color=INK, linewidth=0.7, label="slowest")
-        axes.set(xlabel=_frames_axis(facts), ylabel="ms", ylim=(0, max(1e-3, 1.05 * float(hops.slowest.max()))))
+        if hops.binned:
+            axes.stairs(hops.slowest, hops.bounds, baseline=None, color=INK, linewidth=0.7)
+        axes.set(
+            xlabel=_frames_axis(facts), ylabel="ms", ylim=(0, max(1e-3, 1.05 * float(hops.slowest.max())))
+        )
         axes.set_xlim(hops.bounds[0], hops.bounds[-1])
-        _legend(figure)
 
+    legend = [(_css(colour), name.replace("_", " ")) for colour, name in zip(HOPS, hops.means, strict=False)]
+    legend += [(_css(INK), "slowest of a group")] if hops.binned else []
     means = {name: float(np.nanmean(values)) for name, values in hops.means.items()}
-    told = ", ".join(f"{_label(name)} {text.milliseconds(value)}" for name, value in means.items())
-    caption = f"Mean of each hop: {told}." if told else "Capture to event."
-    return Plot(title="Latency of each frame, by hop", caption=caption, svg=_svg("latency", draw))
+    told = ", ".join(f"{name.replace('_', ' ')} {text.milliseconds(value)}" for name, value in means.items())
+    caption = f"Mean of each hop: {told}."
+    return Plot(
+        title="Latency of each frame, by hop",
+        caption=caption,
+        legend=tuple(legend),
+        svg=_svg("latency", draw),
+    )
 
 
 def _latency_histogram(facts: Sequence[Facts]) -> Plot | None:
@@ -115,18 +120,17 @@ def _latency_histogram(facts: Sequence[Facts]) -> Plot | None:
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         axes.stairs(numbers, edges, fill=True, color=HOPS[0], alpha=0.75)
-        for name, (value, colour) in marks.items():
-            label = f"{name} {text.milliseconds(value)}"
-            axes.axvline(value, color=colour, linewidth=1.4, linestyle="-" if name == "median" else "--", label=label)
+        for value, colour in marks.values():
+            axes.axvline(value, color=colour, linewidth=1.6)
         if spread:
-            axes.set_xscale("log")
+            _log_axis(axes)
         axes.set(xlabel="ms from capture to event", ylabel="frames")
-        axes.yaxis.get_major_locator().set_params(integer=True)
-        _legend(figure)
+        _whole_numbers(axes)
 
-    told = ", ".join(f"{name} {text.milliseconds(value)}" for name, (value, _) in marks.items())
+    legend = [(_css(colour), f"{name} {text.milliseconds(value)}") for name, (value, colour) in marks.items()]
+    told = ", ".join(name for _, name in legend)
     caption = f"{text.plural(len(values), 'frame')}: {told}, longest {text.milliseconds(max(values))}."
-    return Plot(title="How long frames took", caption=caption, svg=_svg("spread", draw))
+    return Plot(title="How long frames took", caption=caption, legend=tuple(legend), svg=_svg("spread", draw))
 
 
 def _content(facts: Sequence[Facts]) -> Plot | None:
@@ -143,15 +147,19 @@ def _content(facts: Sequence[Facts]) -> Plot | None:
         upper.set(ylabel="edge pixels, %", ylim=(0, _headroom(density)))
         lower.stairs(np.nan_to_num(objects), at, fill=True, color=HOPS[3])
         lower.set(ylabel="objects", xlabel=_frames_axis(facts), ylim=(0, max(1.0, _headroom(objects))))
-        lower.yaxis.get_major_locator().set_params(integer=True, nbins=3)
+        _whole_numbers(lower)
         lower.set_xlim(at[0], at[-1])
         figure.align_ylabels()
 
     found = sum(len(one.objects) for one in facts)
     known = [one.edges.density for one in facts if one.edges]
-    told = f"edges cover {text.percent(min(known))} to {text.percent(max(known))} of a frame" if known else "no edges"
+    told = (
+        f"edges cover {text.percent(min(known))} to {text.percent(max(known))} of a frame"
+        if known
+        else "no edges"
+    )
     caption = f"{told.capitalize()}; {text.plural(found, 'object')} in {text.plural(len(facts), 'frame')}."
-    return Plot(title="What was found in each frame", caption=caption, svg=_svg("content", draw))
+    return Plot(title="What was found in each frame", caption=caption, legend=(), svg=_svg("content", draw))
 
 
 def _rates(facts: Sequence[Facts], seconds: float) -> Plot | None:
@@ -169,24 +177,26 @@ def _rates(facts: Sequence[Facts], seconds: float) -> Plot | None:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.stairs(events[1], events[0], fill=True, color=HOPS[0], alpha=0.75, label="events out")
+        axes.stairs(events[1], events[0], fill=True, color=HOPS[0], alpha=0.75)
         if captures is not None:
-            axes.stairs(captures[1], captures[0], baseline=None, color=INK, linewidth=1.1, label="frames in")
+            axes.stairs(captures[1], captures[0], baseline=None, color=INK, linewidth=1.1)
         axes.set(xlabel="seconds since the first frame", ylabel="frames/s")
         axes.set_xlim(0, events[0][-1])
         axes.set_ylim(bottom=0)
-        _legend(figure)
 
     step = events[0][1] - events[0][0]
-    caption = f"{text.plural(len(out), 'event')} in {text.seconds((end - start) / 1e9)}, counted every {step:g} s."
-    return Plot(title="Frames per second", caption=caption, svg=_svg("rates", draw))
+    caption = (
+        f"{text.plural(len(out), 'event')} in {text.seconds((end - start) / 1e9)}, counted every {step:g} s."
+    )
+    legend = ((_css(HOPS[0]), "events out"), *([(_css(INK), "frames in")] if captures is not None else []))
+    return Plot(title="Frames per second", caption=caption, legend=legend, svg=_svg("rates", draw))
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------
 
 
 def _svg(name: str, draw: Callable[[Figure], None]) -> str:
-    """Draw a figure and give it as an SVG element whose colours are CSS variables and whose ids begin with `name`."""
+    """Draw a figure; give it as an SVG element whose ids begin with `name`, in the page's colours."""
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -203,7 +213,7 @@ def _svg(name: str, draw: Callable[[Figure], None]) -> str:
 
 
 def _inline(document: str, name: str) -> str:
-    """Make an SVG document an element of a page: no prolog, no global style, own ids, the page's colours and font."""
+    """Make a document an element of a page: no prolog, no global style, own ids, its colours and font."""
     element = document[document.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r"<style[^>]*>.*?</style>", "", element, flags=re.DOTALL)
@@ -211,23 +221,34 @@ def _inline(document: str, name: str) -> str:
     element = re.sub(r'\bid="', f'id="{name}-', element)
     element = re.sub(r'(href="|url\()#', rf"\g<1>#{name}-", element)
     element = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", element)
-    element = re.sub(r"#0a0[bc]\d\d", lambda found: f"var(--{_VARIABLES[found[0]]})", element)
-    return re.sub(r'<svg\b[^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" \1 aria-hidden="true">', element, count=1)
+    element = re.sub(r"#0a0[bc]\d\d", lambda found: _css(found[0]), element)
+    return re.sub(
+        r'<svg\b[^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" \1 aria-hidden="true">', element, count=1
+    )
 
 
-def _legend(figure: Figure) -> None:
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper left", ncols=4, handlelength=1, columnspacing=1.2)
+def _log_axis(axes: Axes) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _position: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _whole_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+
+
+def _css(colour: str) -> str:
+    return f"var(--{_VARIABLES[colour]})"
 
 
 def _headroom(values: series.Numbers) -> float:
     known = values[np.isfinite(values)]
     return max(1e-3, 1.15 * float(known.max())) if known.size else 1.0
-
-
-def _label(name: str) -> str:
-    return text.short(name.replace("_", " ").replace("$", ""), 18).lstrip("_")
 
 
 def _frames_axis(facts: Sequence[Facts]) -> str:

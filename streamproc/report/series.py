@@ -27,11 +27,13 @@ class Hops:
         bounds: Frame numbers where bins begin, and the end of the last.
         means: Mean milliseconds of each hop in each bin, in the order a frame passes them.
         slowest: Longest whole latency in each bin.
+        binned: A bin is more than one frame.
     """
 
     bounds: Numbers
     means: dict[str, Numbers]
     slowest: Numbers
+    binned: bool
 
 
 def bounds(length: int, most: int = MAX_BINS) -> NDArray[np.int64]:
@@ -41,9 +43,9 @@ def bounds(length: int, most: int = MAX_BINS) -> NDArray[np.int64]:
 
 
 def positions(facts: Sequence[Facts], edges: NDArray[np.int64]) -> Numbers:
-    """Where bins lie on the axis: at sequence numbers if the frames are of one run, else one after the other."""
+    """Where bins lie on the axis: at sequence numbers if all frames are of one run, else one after the other."""
     if len({one.key[:2] for one in facts}) > 1 or not facts:
-        return edges.astype(np.float64)
+        return np.asarray(edges, np.float64)
     starts = [one.sequence for one in facts]
     return np.asarray([starts[index] for index in edges[:-1]] + [starts[-1] + 1], np.float64)
 
@@ -72,6 +74,7 @@ def hop_series(facts: Sequence[Facts]) -> Hops | None:
         bounds=positions(timed, edges),
         means={name: binned_mean([part[name] for part in parts], edges) for name in names},
         slowest=np.maximum.reduceat(np.asarray(totals, np.float64), edges[:-1]),
+        binned=len(timed) > len(edges) - 1,
     )
 
 
@@ -87,7 +90,7 @@ def hop_shares(facts: Sequence[Facts]) -> tuple[list[str], list[dict[str, float]
         parts.append(part)
     whole = sum(sum(part.values()) for part in parts)
     others = sum(part[REST] for part in parts)
-    return (kept + [REST] if others > 0.02 * whole else kept), parts
+    return ([*kept, REST] if others > 0.02 * whole else kept), parts
 
 
 def rate_series(times_ns: Sequence[int], start_ns: int, end_ns: int) -> tuple[Numbers, Numbers] | None:
@@ -99,7 +102,7 @@ def rate_series(times_ns: Sequence[int], start_ns: int, end_ns: int) -> tuple[Nu
     edges = np.arange(math.ceil(span_s / step) + 1) * step
     seconds = (np.asarray(times_ns, np.int64) - start_ns) / 1e9
     numbers, _ = np.histogram(np.clip(seconds, 0, edges[-1]), edges)
-    return edges, numbers / step
+    return np.asarray(edges, np.float64), numbers / step
 
 
 def histogram(values: Sequence[float]) -> tuple[Numbers, Numbers, bool]:

@@ -1,4 +1,4 @@
-"""What a run amounts to: the verdict, the key figures and the tables. Numbers in, numbers and short texts out."""
+"""What a run amounts to: the verdict, the key figures and the tables. Values in, short texts out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One stretch of the strip of frames: `start` and `length` in cells, the worst outcome inside, and a tooltip."""
+    """A stretch of the strip of frames: `start` and `length` in cells, its worst outcome, a tooltip."""
 
     start: int
     length: int
@@ -92,7 +92,9 @@ def tally(facts: Sequence[Facts], events: Iterable[CloudEvent], counters: Mappin
 def verdict(counted: Tally, problems: Sequence[str]) -> Verdict:
     """Say in one line whether everything is complete."""
     if counted.expected == 0:
-        return Verdict(tone="bad", headline="No frames", detail="Nothing was published and no event was read.")
+        return Verdict(
+            tone="bad", headline="No frames", detail="Nothing was published and no event was read."
+        )
     troubles = {name: number for name, number in counted.outcomes.items() if name != "complete"}
     frames = text.plural(counted.expected, "frame")
     if not troubles:
@@ -114,7 +116,11 @@ def verdict(counted: Tally, problems: Sequence[str]) -> Verdict:
             if SILENT not in troubles
             else f"{counted.complete:,} complete. What became of the others is not known.",
         )
-    return Verdict(tone=worst, headline=f"{lost:,} of {frames} not complete", detail=f"{counted.complete:,} complete · {told}.")
+    return Verdict(
+        tone=worst,
+        headline=f"{lost:,} of {frames} not complete",
+        detail=f"{counted.complete:,} complete · {told}.",
+    )
 
 
 def _spoken(outcome: str) -> str:
@@ -133,7 +139,7 @@ def outcome_rows(counted: Tally) -> list[dict[str, str]]:
                 "name": name,
                 "tone": _TONES.get(name, "bad") if number else "none",
                 "frames": f"{number:,}",
-                "share": text.percent(number / counted.expected) if counted.expected else "–",
+                "share": text.percent(number / counted.expected) if counted.expected else text.DASH,
                 "meaning": _MEANING[name],
                 "reasons": _reasons(counted.facts, name),
             }
@@ -165,7 +171,8 @@ def strip(counted: Tally) -> list[Cell]:
     cells = min(len(names), STRIP_CELLS)
     bounds = [index * len(names) // cells for index in range(cells + 1)] if cells else [0]
     worst = [
-        (min(names[start:end], key=_WORST_FIRST.index), start, end) for start, end in itertools.pairwise(bounds)
+        (min(names[start:end], key=_WORST_FIRST.index), start, end)
+        for start, end in itertools.pairwise(bounds)
     ]
     return _merged(worst, per_frame=cells == len(names))
 
@@ -213,16 +220,32 @@ def key_figures(report: Report, counted: Tally) -> list[tuple[str, str, str]]:
     tiles = int(report.counters.get(TILES, 0))
     data = report.counters.get(BYTES, 0)
     per_frame = tiles / counted.expected if counted.expected else 0
-    top = ", ".join(f"{number:,} {text.short(label, 16)}" for label, number in labels.most_common(2))
+    top = ", ".join(f"{text.short(label, 16)} {number:,}" for label, number in labels.most_common(2))
     return [
         ("Frames", f"{counted.expected:,}", _frame_size(facts)),
-        ("Tiles", f"{tiles:,}" if tiles else "–", f"{text.count(per_frame)} in a frame" if tiles else ""),
-        ("Data", text.size(data) if data else "–", f"{text.size(data / tiles)} a tile" if data and tiles else ""),
-        ("Speed", f"{rate:.1f} frames/s" if rate else "–", f"{text.seconds(report.seconds)} in all"),
+        (
+            "Tiles",
+            f"{tiles:,}" if tiles else text.DASH,
+            f"{text.count(per_frame)} in a frame" if tiles else "",
+        ),
+        (
+            "Data",
+            text.size(data) if data else text.DASH,
+            f"{text.size(data / tiles)} a tile" if data and tiles else "",
+        ),
+        (
+            "Speed",
+            f"{rate:,.{0 if rate >= 100 else 1}f} frames/s" if rate else text.DASH,
+            f"the run took {text.seconds(report.seconds)}",
+        ),
         ("Latency, median", text.milliseconds(percentile(totals, 50)), "capture to event"),
         ("Latency, p99", text.milliseconds(percentile(totals, 99)), "capture to event"),
         ("Objects", f"{labels.total():,}", top or "none found"),
-        ("Edge density", text.percent(sum(densities) / len(densities) if densities else None), "mean of edge pixels"),
+        (
+            "Edge density",
+            text.percent(sum(densities) / len(densities) if densities else None),
+            "mean of edge pixels",
+        ),
     ]
 
 
@@ -239,8 +262,8 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 def frames_per_second(facts: Sequence[Facts], seconds: float) -> float:
     """Frames with an event, over the time from the first capture to the last event.
 
-    Frames captured long ago (a replay of an archive) would make that time absurd: it is at most `seconds`, the wall
-    time of the run.
+    Frames captured long ago (a replay of an archive) would make that time absurd: it is at most `seconds`, the
+    wall time of the run.
     """
     ends = [one.emitted_ns for one in facts if one.emitted_ns > 0]
     starts = [one.captured_ns for one in facts if one.captured_ns > 0]
@@ -257,4 +280,4 @@ def _frame_size(facts: Sequence[Facts]) -> str:
     if not sizes:
         return ""
     (width, height), _ = sizes.most_common(1)[0]
-    return f"{width} × {height} px" + (" and other sizes" if len(sizes) > 1 else "")
+    return f"{width} {text.TIMES} {height} px" + (" and other sizes" if len(sizes) > 1 else "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
+DASH = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -12,7 +14,7 @@ _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 def count(value: float) -> str:
     """1440 as "1,440"; fractions with up to two digits."""
     if not math.isfinite(value):
-        return "–"
+        return DASH
     if float(value).is_integer():
         return f"{int(value):,}"
     return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
@@ -35,7 +37,7 @@ def size(value: float) -> str:
 def milliseconds(value: float | None) -> str:
     """31.42 as "31 ms", 1240 as "1.24 s"; None as a dash."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return DASH
     if value < 10:
         return f"{value:.1f} ms"
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.2f} s"
@@ -51,17 +53,17 @@ def seconds(value: float) -> str:
 
 def percent(share: float | None) -> str:
     """0.0734 as "7.3 %"; None as a dash."""
-    return "–" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"
+    return DASH if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"
 
 
 def moment(nanoseconds: int) -> str:
     """Nanoseconds since 1970 as "2026-01-31 12:00:00.250 UTC"; a dash if that is no date."""
     if nanoseconds <= 0:
-        return "–"
+        return DASH
     try:
         when = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
     except OverflowError:
-        return "–"
+        return DASH
     return f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03d} UTC"
 
 

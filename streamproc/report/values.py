@@ -1,4 +1,4 @@
-"""What a report is made of: plain values, gathered by whoever ran the pipeline. No files, no pictures, no pages."""
+"""What a report is made of: plain values, gathered by whoever ran the pipeline. No files, no pages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ReportError(StreamprocError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One box of the drawing "the way of the data", in its order.
+    """One box of the drawing of the way of the data, in its order.
 
     Neighbouring stages of one kind stand side by side: `events` and `edges` are both fed by what comes before.
 

@@ -134,7 +134,7 @@ def test_a_broker_started_by_one_command_is_found_used_and_stopped_by_others(
 
 def test_three_brokers_keep_three_copies_and_bear_the_loss_of_one(folder: Path) -> None:
     cluster = LocalCluster(folder)
-    status = cluster.start(port=0, brokers=3).status
+    status = cluster.start(port=0, brokers=3, ready_s=120).status
     assert status.bootstrap is not None
     create_topic(status.bootstrap, "copied", partitions=3, copies=3)
     produce(status.bootstrap, "copied", [b"before"])

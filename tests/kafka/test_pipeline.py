@@ -94,7 +94,7 @@ def test_two_workers_and_an_aggregator_give_each_of_200_frames_one_event_equal_t
         EventLog(settings, camera="gate", run="run-1") as log,
     ):
         report = publish(
-            source, settings, camera="gate", run="run-1", codec="png", grid=Grid(2, 2), fps="max", pipeline_halo=2
+            source, settings, camera="gate", run="run-1", codec="png", grid=Grid(2, 2), fps="max", pipeline_halo=2, partitions=8
         )
         assert (report.frames_published, report.tiles_acked) == (200, 800)
         assert log.wait_for(200, timeout_s=120)
@@ -125,7 +125,7 @@ def test_a_worker_killed_and_restarted_in_the_middle_loses_nothing_and_doubles_n
         thread = threading.Thread(
             target=lambda: report.append(
                 publish(
-                    source, settings, camera="gate", run="run-1", codec="png", grid=Grid(2, 2), fps=60, pipeline_halo=2
+                    source, settings, camera="gate", run="run-1", codec="png", grid=Grid(2, 2), fps=60, pipeline_halo=2, partitions=8
                 )
             )
         )
@@ -210,7 +210,7 @@ def test_pictures_for_viewers_come_at_most_five_a_second_and_show_the_frame(
         EventLog(settings, camera="gate", run="run-1") as log,
     ):
         started = time.monotonic()
-        publish(source, settings, camera="gate", run="run-1", codec="raw", grid=Grid(2, 2), fps=30, pipeline_halo=2)
+        publish(source, settings, camera="gate", run="run-1", codec="raw", grid=Grid(2, 2), fps=30, pipeline_halo=2, partitions=8)
         assert log.wait_for(60, timeout_s=60)
         seconds = time.monotonic() - started
     pictures = read_all(settings, Topics(settings.prefix).edges)
@@ -236,7 +236,7 @@ def test_events_are_json_lines_that_any_tool_can_read(
         running(settings, ["all"], tmp_path, edges_only),
         EventLog(settings, camera="gate", run="run-1") as log,
     ):
-        publish(source, settings, camera="gate", run="run-1", codec="jpeg", fps="max", pipeline_halo=2)
+        publish(source, settings, camera="gate", run="run-1", codec="jpeg", fps="max", pipeline_halo=2, partitions=8)
         assert log.wait_for(3, timeout_s=60)
     (record, *_) = read_all(settings, Topics(settings.prefix).events)
     assert json.loads(record.value)["camera"] == "gate"

@@ -99,7 +99,7 @@ def test_a_synthetic_size_above_the_limit_is_refused() -> None:
         open_source("synthetic:20000x20000", SETTINGS)
 
 
-# --- builtin ----------------------------------------------------------------------------------------------------
+# --- builtin ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,74 @@
+"""Faust as its first page suggests: kernels inside the agent, one `await send` for each tile.
+
+Run as `python -m streamproc.bench.naive`; a comparison for the benchmark, never used by workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import faust
+from faust.types import StreamT
+
+from streamproc import wire
+from streamproc.operators.pipeline import Pipeline
+from streamproc.operators.pipeline_file import default_pipeline, load
+from streamproc.operators.pixels import decode
+from streamproc.operators.table import Window
+
+
+def _app(bootstrap: str, source: str, target: str, pipeline: Pipeline) -> faust.App:
+    app = faust.App(
+        f"naive-{source}",
+        broker=f"kafka://{bootstrap}",
+        web_enabled=False,
+        store="memory://",
+        consumer_auto_offset_reset="earliest",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        producer_max_request_size=4 * 2**20,
+        datadir=tempfile.mkdtemp(prefix="naive-"),
+    )
+    tiles = app.topic(source, value_type=bytes, value_serializer="raw")
+    results = app.topic(target, value_type=bytes, value_serializer="raw")
+
+    async def extract(stream: StreamT[bytes]) -> None:
+        async for event in stream.events():
+            headers = event.message.headers or []
+            header = wire.read_tile_header(headers.items() if isinstance(headers, dict) else headers)
+            rect = header.rect
+            pixels = decode(
+                event.value,
+                codec=header.codec,
+                pixel_format=header.pixel_format,
+                width=rect.width,
+                height=rect.height,
+            )
+            window = Window(
+                pixels=pixels, rect=rect, core=header.core, width=header.frame_width, height=header.frame_height
+            )
+            found = pipeline.run(window, header.sequence)
+            await results.send(key=event.key, value=wire.encode_results(found))
+
+    app.agent(tiles, name="naive")(extract)
+    return app
+
+
+async def _main(bootstrap: str, source: str, target: str, pipeline: Pipeline) -> None:
+    app = _app(bootstrap, source, target, pipeline)
+    app.finalize()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await app.start()
+    await stop.wait()
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(1)
+    _bootstrap, _source, _target, _file = sys.argv[1:5]
+    asyncio.run(_main(_bootstrap, _source, _target, load(Path(_file)) if _file else default_pipeline()))

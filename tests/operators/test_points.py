@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import random
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamproc.errors import BadMessage
+from streamproc.model import Rect
+from streamproc.operators.points import inside, pack_points, unpack_points
+
+
+def test_no_points_are_packed_and_unpacked() -> None:
+    xy, response, descriptors = unpack_points(pack_points(np.zeros((0, 2)), np.zeros(0), limit=5))
+    assert (xy.shape, response.shape, descriptors.shape) == ((0, 2), (0,), (0, 0))
+
+
+def test_points_come_by_strength_then_down_then_right_with_their_descriptors() -> None:
+    xy = np.array([[5, 1], [1, 1], [9, 0], [2, 7]], np.float32)
+    response = np.array([1, 1, 1, 3], np.float32)
+    rows = np.arange(8, dtype=np.uint8).reshape(4, 2)
+    points = pack_points(xy, response, limit=3, descriptors=rows)
+    found, strength, descriptors = unpack_points(points)
+    assert found.tolist() == [[2, 7], [9, 0], [1, 1]]
+    assert strength.tolist() == [3, 1, 1]
+    assert descriptors.tolist() == [[6, 7], [4, 5], [2, 3]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), unique_by=lambda p: p[:2]),
+    st.randoms(),
+)
+def test_the_order_they_are_given_in_changes_nothing(
+    points: list[tuple[int, int, int]], order: random.Random
+) -> None:
+    shuffled = list(points)
+    order.shuffle(shuffled)
+    packed = [
+        pack_points(
+            np.array([p[:2] for p in some]).reshape(-1, 2) * 1.0,
+            np.array([p[2] for p in some]) * 1.0,
+            limit=4,
+        )
+        for some in (points, shuffled)
+    ]
+    assert packed[0] == packed[1]
+
+
+def test_values_that_differ_in_float64_alone_are_equal() -> None:
+    xy = np.array([[1, 0], [0, 0]], np.float32)
+    found, _, _ = unpack_points(pack_points(xy, np.array([1 + 1e-12, 1]), limit=0))
+    assert found.tolist() == [[0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"xy": b"12345678"}, {"response": b"1234567"}, {"descriptors": b"1"}, {"descriptor_bytes": 3}]
+)
+def test_arrays_that_do_not_fit_are_refused(changes: dict[str, object]) -> None:
+    points = pack_points(np.zeros((2, 2)), np.zeros(2), limit=0)
+    with pytest.raises(BadMessage, match="schema"):
+        unpack_points(msgspec.structs.replace(points, **changes))
+
+
+def test_a_point_on_a_seam_lies_in_one_core() -> None:
+    xy = np.array([[15.5, 3], [16, 3], [0, 16], [31.9, 15.9]])
+    cores = [Rect(0, 0, 16, 16), Rect(16, 0, 16, 16), Rect(0, 16, 16, 16)]
+    assert [inside(xy, core).tolist() for core in cores] == [
+        [True, False, False, False],
+        [False, True, False, True],
+        [False, False, True, False],
+    ]

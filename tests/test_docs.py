@@ -1,0 +1,51 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from streamproc.metrics import Metrics
+from streamproc.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    for name, field in Settings.model_fields.items():
+        row = next((line for line in page.splitlines() if line.startswith(f"| `STREAMPROC_{name.upper()}`")), None)
+        assert row is not None, name
+        assert field.description and field.description in row
+        assert field.default in (None, "") or f"`{field.default}`" in row, name
+    for name in re.findall(r"`STREAMPROC_([A-Z_]+)`", page):
+        assert name.lower() in {*Settings.model_fields, "settings", "test_broker"}, name
+
+
+def test_every_metric_is_documented_with_its_type_and_meaning() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    families = list(Metrics().registry.collect())
+    for family in families:
+        name = family.name + ("_total" if family.type == "counter" else "")
+        row = next((line for line in page.splitlines() if line.startswith(f"| `{name}`")), None)
+        assert row is not None, name
+        assert family.type in row
+        assert family.documentation in row
+    assert len(re.findall(r"^\| `streamproc_", page, re.MULTILINE)) == len(families)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_project_speaks_of_itself_alone() -> None:
+    forbidden = re.compile(r"(^|[^A-Za-z0-9_.])/(work|root|opt)/|pypi\.org|pythonhosted|maven\.org|npmjs", re.MULTILINE)
+    for path in [*PAGES, *ROOT.glob("streamproc/**/*.py"), *ROOT.glob("producers/**/*.py"), *ROOT.glob("*.toml"), ROOT / "Makefile"]:
+        found = forbidden.search(path.read_text())
+        assert found is None, f"{path.relative_to(ROOT)}: {found and found.group()}"
