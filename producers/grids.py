@@ -80,6 +80,7 @@ def choose_grid(demand: Demand) -> GridChoice:
     wanted = _wanted_tiles(demand)
     candidates = list(_candidates(demand, demand.target_bytes, wanted))
     if not candidates or min(one.overlap for one in candidates) > _MOST_OVERLAP:
+        wanted = min(wanted, max(demand.partitions, math.ceil(demand.frame_bytes / demand.max_bytes)))
         candidates += list(_candidates(demand, int(demand.max_bytes * _SAFE_SHARE), wanted))
         if not candidates:
             raise UsageError(

@@ -43,6 +43,7 @@ class PictureFacts:
         width, height: Pixels as stored, before any EXIF orientation.
         alpha: It has transparency.
         gray_alpha: It is grey with transparency.
+        several: It holds more than one picture: pages, or an animation.
     """
 
     format: PictureFormat
@@ -50,6 +51,7 @@ class PictureFacts:
     height: int
     alpha: bool = False
     gray_alpha: bool = False
+    several: bool = False
 
 
 def sniff(head: bytes) -> PictureFormat | None:
@@ -113,9 +115,10 @@ def _png_facts(file: BinaryIO) -> PictureFacts:
     file.seek(16)
     width, height, _bits, colour = _take(file, ">IIBB")
     file.seek(33)
-    palette_alpha = False
+    palette_alpha = animated = False
     while (head := file.read(8))[4:] not in (b"", b"IDAT", b"IEND") and len(head) == 8:
         palette_alpha |= head[4:] == b"tRNS"
+        animated |= head[4:] == b"acTL"
         file.seek(_number(">I", head, 0) + 4, 1)
     return PictureFacts(
         format="png",
@@ -123,6 +126,7 @@ def _png_facts(file: BinaryIO) -> PictureFacts:
         height=height,
         alpha=colour in (4, 6) or palette_alpha,
         gray_alpha=colour == 4 or (colour == 0 and palette_alpha),
+        several=animated,
     )
 
 
@@ -193,7 +197,8 @@ def _webp_facts(file: BinaryIO) -> PictureFacts:
     if kind == b"VP8X":
         width = 1 + int.from_bytes(head[24:27], "little")
         height = 1 + int.from_bytes(head[27:30], "little")
-        return PictureFacts(format="webp", width=width, height=height, alpha=bool(head[20] & 0x10))
+        alpha, several = bool(head[20] & 0x10), bool(head[20] & 0x02)
+        return PictureFacts(format="webp", width=width, height=height, alpha=alpha, several=several)
     if kind == b"VP8L":
         bits = _number("<I", head, 21)
         width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
@@ -226,7 +231,12 @@ def _tiff_facts(file: BinaryIO) -> PictureFacts:
         raise BrokenPicture("is a broken TIFF: it does not say its size")
     alpha = 338 in tags
     return PictureFacts(
-        format="tiff", width=tags[256], height=tags[257], alpha=alpha, gray_alpha=alpha and tags.get(277) == 2
+        format="tiff",
+        width=tags[256],
+        height=tags[257],
+        alpha=alpha,
+        gray_alpha=alpha and tags.get(277) == 2,
+        several=file.read(4) not in (b"", bytes(4)),
     )
 
 

@@ -120,16 +120,14 @@ def _eight_bits(
     notices: Notices,
 ) -> Pixels:
     if pixels.dtype == np.uint16:
-        notices.tell(
-            "16 bit", f"{path.name} has 16 bits a channel: the upper 8 are used (of the others like it too)"
-        )
+        notices.tell("16 bit", f"{path.name} has 16 bits a channel: the upper 8 are used (told once)")
         pixels = pixels.astype(np.uint16) >> 8
     elif pixels.dtype != np.uint8:
         raise SourceError(f"picture {path} has {pixels.dtype} pixels: save it with 8 or 16 bits a channel")
     if facts.alpha:
-        notices.tell(
-            "alpha", f"{path.name} has transparency: the alpha channel is dropped (of the others like it too)"
-        )
+        notices.tell("alpha", f"{path.name} has transparency: the alpha channel is dropped (told once)")
+    if facts.several:
+        notices.tell("several", f"{path.name} holds several pictures: the first is used (told once)")
     if facts.gray_alpha and pixels.ndim == 3:
         pixels = pixels[:, :, 0]
     return np.ascontiguousarray(pixels, dtype=np.uint8)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from streamproc.model import Points
 from streamproc.operators.pixels import require_gray
@@ -43,27 +44,29 @@ def orb(window: Window, params: Params) -> Points:
     require_gray(window.pixels)
     window = window.cropped(ORB_HALO_PX)
     limit = int(params["limit"])
-    found: Sequence[cv2.KeyPoint] = ()
-    scale_factor = float(params["scale_factor"])
-    levels = min(int(params["levels"]), _useful_levels(window, scale_factor))
-    if levels:
-        detector = cv2.ORB.create(
-            nfeatures=_share(window, limit),
-            scaleFactor=scale_factor,
-            nlevels=levels,
-            edgeThreshold=ORB_BORDER_PX,
-            fastThreshold=int(params["fast_threshold"]),
-        )
-        found, descriptors = detector.detectAndCompute(window.pixels, None)
-    if not found:
-        nothing = np.zeros((0, ORB_BYTES), np.uint8)
-        return pack_points(np.zeros((0, 2)), np.zeros(0), limit=limit, descriptors=nothing)
-    xy = np.asarray(cv2.KeyPoint.convert(found), np.float32).reshape(-1, 2)
+    found, rows = _detect(window, params)
+    xy = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
     xy += np.array([window.rect.x, window.rect.y], np.float32)
     response = np.array([point.response for point in found], np.float32)
     mine = inside(xy, window.core)
-    rows = np.asarray(descriptors, np.uint8)[mine]
-    return pack_points(xy[mine], response[mine], limit=limit, descriptors=rows)
+    return pack_points(xy[mine], response[mine], limit=limit, descriptors=rows[mine])
+
+
+def _detect(window: Window, params: Params) -> tuple[Sequence[cv2.KeyPoint], NDArray[np.uint8]]:
+    scale_factor = float(params["scale_factor"])
+    levels = min(int(params["levels"]), _useful_levels(window, scale_factor))
+    nothing: NDArray[np.uint8] = np.zeros((0, ORB_BYTES), np.uint8)
+    if not levels:
+        return (), nothing
+    detector = cv2.ORB.create(
+        nfeatures=_share(window, int(params["limit"])),
+        scaleFactor=scale_factor,
+        nlevels=levels,
+        edgeThreshold=ORB_BORDER_PX,
+        fastThreshold=int(params["fast_threshold"]),
+    )
+    found, rows = detector.detectAndCompute(window.pixels, None)
+    return found, np.asarray(rows, np.uint8) if found else nothing
 
 
 def _share(window: Window, limit: int) -> int:

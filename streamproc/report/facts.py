@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,6 +10,7 @@ from streamproc.model import OUTCOMES
 from streamproc.report.values import CloudEvent
 
 FRAME_TYPE = "io.streamproc.frame.v1"
+TOO_LARGE = 1e15  # for anything an event tells in a fraction; beyond, plots overflow
 FrameId: TypeAlias = tuple[str, str, int]
 """Camera, run, sequence."""
 Point: TypeAlias = tuple[float, float, float]
@@ -200,8 +200,10 @@ def _number(value: object) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) < TOO_LARGE else None
 
 
 def _whole(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else int(_number(value) or 0)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < 2**63 else 0
+    return int(_number(value) or 0)

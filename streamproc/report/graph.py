@@ -81,7 +81,7 @@ class Drawing:
 
 
 def stage_nodes(stages: Sequence[Stage]) -> list[Node]:
-    """Nodes of the way of the data: a stage is fed by the group before it; topics side by side are a group."""
+    """Nodes of the way of the data: the group before feeds a stage; topics side by side are a group."""
     nodes: list[Node] = []
     before: list[str] = []
     group: list[str] = []

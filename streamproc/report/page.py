@@ -32,7 +32,8 @@ HOP_MEANINGS = {
 EXACTNESS = {"exact": "equal, bit for bit", "rounding": "equal up to rounding", "no": "may differ at seams"}
 _OUTCOME_TONES = {"complete": "ok", "partial": "warn"}
 _EXCERPTS = 3
-_LISTED = 4
+_DEEPEST = 12
+_MOST_PROBLEMS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +84,14 @@ def render(report: Report, samples: Sequence[tuple[Facts, Sequence[Picture]]]) -
     counted = summary.tally(facts, report.events, report.counters)
     script = _text_of("zoom.js")
     steps = report.pipeline.describe()
+    strip = summary.strip(counted)
     hop_names, _ = series.hop_shares(counted.facts) if counted.facts else ([], [])
     context: dict[str, Any] = {
         "report": report,
         "counted": counted,
         "verdict": summary.verdict(counted, report.problems),
-        "strip": summary.strip(counted),
-        "strip_cells": min(counted.expected, summary.STRIP_CELLS),
+        "strip": strip,
+        "strip_cells": sum(cell.length for cell in strip),
         "figures": summary.key_figures(report, counted),
         "stages": _drawings(graph.stage_nodes(report.stages)),
         "steps": [step | {"told": _parameters(step)} for step in steps],
@@ -106,6 +108,7 @@ def render(report: Report, samples: Sequence[tuple[Facts, Sequence[Picture]]]) -
         "hop_meanings": {name: HOP_MEANINGS[name] for name in hop_names if name in HOP_MEANINGS},
         "exactness": EXACTNESS,
         "duration": text.seconds(report.seconds),
+        "problems": _problems(report.problems),
     }
     return environment.get_template("report.html").render(context)
 
@@ -152,15 +155,22 @@ def _counters(counters: Mapping[str, int | float]) -> list[tuple[str, str]]:
 
 def _parameters(step: Mapping[str, Any]) -> str:
     """Parameters as a pipeline file has them."""
-    told = [
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in step["parameters"].items()
-    ]
-    told += [f"every {step['every']} frames"] if step["every"] != 1 else []
-    return ", ".join(told).replace("True", "true").replace("False", "false")
+    told = [f"{name} {_spelt(value)}" for name, value in step["parameters"].items()]
+    return ", ".join(told + ([f"every {step['every']} frames"] if step["every"] != 1 else []))
 
 
-# --- one frame --------------------------------------------------------------------------------------------------
+def _spelt(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _problems(problems: Sequence[str]) -> list[str]:
+    more = len(problems) - _MOST_PROBLEMS
+    return [*problems[:_MOST_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+# --- one frame --------------------------------------------------------------------------------------------
 
 
 def _sample_view(facts: Facts, pictures: Sequence[Picture], hop_names: Sequence[str]) -> SampleView:
@@ -207,7 +217,8 @@ def _missing_text(facts: Facts) -> str:
 def _edges_text(facts: Facts) -> str:
     if facts.edges is None:
         return "none: the event has no edges"
-    return f"{facts.edges.pixels:,} pixels, {text.percent(facts.edges.density)} of the frame (step {facts.edges.operator})"
+    share = text.percent(facts.edges.density)
+    return f"{facts.edges.pixels:,} pixels, {share} of the frame (step {facts.edges.operator})"
 
 
 def _objects_text(facts: Facts) -> str:
@@ -234,7 +245,7 @@ def _hops(facts: Facts, names: Sequence[str]) -> list[Hop]:
     ]
 
 
-# --- events -----------------------------------------------------------------------------------------------------
+# --- events -----------------------------------------------------------------------------------------------
 
 
 def _excerpts(facts: Sequence[Facts]) -> list[Excerpt]:
@@ -254,14 +265,16 @@ def _indented(event: Mapping[str, Any]) -> str:
     return text.short(json.dumps(_cut(event), indent=2, ensure_ascii=False, default=str), 12_000)
 
 
-def _cut(value: object) -> object:
-    """Lists without their long tails, texts without theirs: an excerpt is for reading."""
+def _cut(value: object, depth: int = 0) -> object:
+    """Lists without their long tails, nothing below `_DEEPEST`: an excerpt is for reading."""
+    if depth > _DEEPEST:
+        return "…"
     if isinstance(value, Mapping):
-        return {str(name): _cut(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        if len(value) > _LISTED and not all(isinstance(one, (int, float)) for one in value[:_LISTED]):
-            return [_cut(one) for one in value[:2]] + [f"… and {len(value) - 2:,} more"]
-        if len(value) > 16:
-            return [*value[:8], f"… and {len(value) - 8:,} more"]
-        return [_cut(one) for one in value]
-    return value
+        return {str(name): _cut(one, depth + 1) for name, one in value.items()}
+    if not isinstance(value, (list, tuple)):
+        return value
+    flat = all(isinstance(one, (int, float)) for one in value)
+    most, kept = (16, 8) if flat else (4, 2)
+    if len(value) <= most:
+        return [_cut(one, depth + 1) for one in value]
+    return [*(_cut(one, depth + 1) for one in value[:kept]), f"… and {len(value) - kept:,} more"]

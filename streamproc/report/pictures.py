@@ -1,4 +1,4 @@
-"""The pictures of a sampled frame: reduced, drawn on, encoded within a number of bytes. No files, no pages."""
+"""The pictures of a sampled frame: reduced, drawn on, encoded in so many bytes. No files, no pages."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _encoded(pixels: Pixels, codec: Codec, most_bytes: int) -> tuple[bytes, Pixe
         pixels = thumbnail(pixels, 2)
 
 
-# --- from frame to page -----------------------------------------------------------------------------------------
+# --- from frame to page -----------------------------------------------------------------------------------
 
 
 def _scale(frame: Pixels, page: Pixels) -> tuple[float, float]:
@@ -213,7 +213,7 @@ def _packed(points: Sequence[Point], scale: tuple[float, float], page: Pixels) -
 
 
 def _objects(facts: Facts, scale: tuple[float, float], page: Pixels, inset: int) -> list[DetectedObject]:
-    """Objects on the page, their boxes held within it and `inset` pixels smaller on each side."""
+    """Objects on the page, their boxes held within it, `inset` pixels smaller on each side."""
     across, down = scale
     height, width = page.shape[:2]
     found = []

@@ -192,7 +192,7 @@ def _rates(facts: Sequence[Facts], seconds: float) -> Plot | None:
     return Plot(title="Frames per second", caption=caption, legend=legend, svg=_svg("rates", draw))
 
 
-# --- drawing ----------------------------------------------------------------------------------------------------
+# --- drawing ----------------------------------------------------------------------------------------------
 
 
 def _svg(name: str, draw: Callable[[Figure], None]) -> str:

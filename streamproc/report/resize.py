@@ -45,7 +45,7 @@ def mask_to_page(mask: NDArray[np.uint8]) -> Pixels:
 
 
 def _mean_of_areas(pixels: Pixels, length: int, axis: int) -> Pixels:
-    """Reduce one axis to `length`; a new pixel is the mean of the stretch it covers, parts of pixels included."""
+    """Reduce one axis to `length`; a new pixel is the mean of the stretch it covers, to parts of pixels."""
     old = pixels.shape[axis]
     if length >= old:
         return pixels

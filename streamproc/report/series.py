@@ -43,11 +43,11 @@ def bounds(length: int, most: int = MAX_BINS) -> NDArray[np.int64]:
 
 
 def positions(facts: Sequence[Facts], edges: NDArray[np.int64]) -> Numbers:
-    """Where bins lie on the axis: at sequence numbers if all frames are of one run, else one after the other."""
+    """Where bins lie on the axis: at sequence numbers if there is one run, else one after the other."""
     if len({one.key[:2] for one in facts}) > 1 or not facts:
-        return np.asarray(edges, np.float64)
+        return edges.astype(np.float64)
     starts = [one.sequence for one in facts]
-    return np.asarray([starts[index] for index in edges[:-1]] + [starts[-1] + 1], np.float64)
+    return np.asarray([*(starts[index] for index in edges[:-1]), starts[-1] + 1], np.float64)
 
 
 def binned_mean(values: Sequence[float], edges: NDArray[np.int64]) -> Numbers:
@@ -56,7 +56,9 @@ def binned_mean(values: Sequence[float], edges: NDArray[np.int64]) -> Numbers:
     known = np.isfinite(array)
     sums = np.add.reduceat(np.where(known, array, 0.0), edges[:-1])
     numbers = np.add.reduceat(known.astype(np.float64), edges[:-1])
-    return np.divide(sums, numbers, out=np.full(len(sums), np.nan), where=numbers > 0)
+    means: Numbers = np.full(len(sums), np.nan)
+    np.divide(sums, numbers, out=means, where=numbers > 0)
+    return means
 
 
 def hop_series(facts: Sequence[Facts]) -> Hops | None:

@@ -29,6 +29,14 @@ _MEANING = {
     "unknown": "the event names no known outcome",
     SILENT: "published, but no event tells what became of it",
 }
+_WHY = {
+    "partial": "Of the others some tiles are missing; the rest was put together.",
+    "expired": "Of the others too few tiles arrived before the deadline.",
+    "rejected": "The tiles of the others contradict each other or were refused.",
+    "unknown": "The events of the others name no known outcome.",
+    SILENT: "What became of the others is not known: they were published, but have no event.",
+}
+_SPOKEN = {SILENT: "without an event", "unknown": "of unknown outcome"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,39 +100,36 @@ def tally(facts: Sequence[Facts], events: Iterable[CloudEvent], counters: Mappin
 def verdict(counted: Tally, problems: Sequence[str]) -> Verdict:
     """Say in one line whether everything is complete."""
     if counted.expected == 0:
-        return Verdict(
-            tone="bad", headline="No frames", detail="Nothing was published and no event was read."
-        )
-    troubles = {name: number for name, number in counted.outcomes.items() if name != "complete"}
+        detail = "Nothing was published and no event was read."
+        return Verdict(tone="bad", headline="No frames", detail=detail)
     frames = text.plural(counted.expected, "frame")
+    troubles = {name: number for name, number in counted.outcomes.items() if name != "complete"}
     if not troubles:
-        tone: Tone = "warn" if problems or counted.repeated else "ok"
-        detail = "Each frame was put together again from all its tiles and has exactly one event."
-        if counted.repeated:
-            detail = f"Each frame was put together, but {text.plural(counted.repeated, 'event')} came twice."
-        elif problems:
-            detail = "Each frame was put together, but not everything went well: see below."
-        return Verdict(tone=tone, headline=f"{counted.complete:,} of {frames} complete", detail=detail)
-    told = " · ".join(f"{number:,} {_spoken(name)}" for name, number in troubles.items())
-    worst: Tone = "warn" if set(troubles) == {"partial"} else "bad"
+        return _all_complete(counted, frames, problems)
+    tone: Tone = "warn" if set(troubles) == {"partial"} else "bad"
     lost = sum(troubles.values())
     if len(troubles) == 1:
-        return Verdict(
-            tone=worst,
-            headline=f"{lost:,} of {frames} {_spoken(next(iter(troubles)))}",
-            detail=f"{counted.complete:,} complete. A {next(iter(troubles))} frame: {_MEANING[next(iter(troubles))]}."
-            if SILENT not in troubles
-            else f"{counted.complete:,} complete. What became of the others is not known.",
-        )
+        (name,) = troubles
+        headline = f"{lost:,} of {frames} {_SPOKEN.get(name, name)}"
+        return Verdict(tone=tone, headline=headline, detail=f"{counted.complete:,} complete. {_WHY[name]}")
+    told = "".join(f", {number:,} {_SPOKEN.get(name, name)}" for name, number in troubles.items())
     return Verdict(
-        tone=worst,
+        tone=tone,
         headline=f"{lost:,} of {frames} not complete",
-        detail=f"{counted.complete:,} complete · {told}.",
+        detail=f"{counted.complete:,} complete{told}.",
     )
 
 
-def _spoken(outcome: str) -> str:
-    return {SILENT: "without an event", "unknown": "of unknown outcome"}.get(outcome, outcome)
+def _all_complete(counted: Tally, frames: str, problems: Sequence[str]) -> Verdict:
+    headline = f"{counted.complete:,} of {frames} complete"
+    if counted.repeated:
+        twice = f"{text.plural(counted.repeated, 'event')} came twice"
+        return Verdict(tone="warn", headline=headline, detail=f"Each frame was put together, but {twice}.")
+    if problems:
+        detail = "Each frame was put together, but not everything went well: see below."
+        return Verdict(tone="warn", headline=headline, detail=detail)
+    detail = "Each frame was put together again from all its tiles and has exactly one event."
+    return Verdict(tone="ok", headline=headline, detail=detail)
 
 
 def outcome_rows(counted: Tally) -> list[dict[str, str]]:
@@ -166,7 +171,8 @@ def strip(counted: Tally) -> list[Cell]:
     """Every frame in order as one cell, or `STRIP_CELLS` stretches with the worst outcome of each."""
     names: list[str] = []
     for _, stream in itertools.groupby(counted.facts, key=lambda one: one.key[:2]):
-        names += _with_holes(list(stream), room=counted.outcomes.get(SILENT, 0))
+        found = list(stream)
+        names += _with_holes(found, room=counted.outcomes.get(SILENT, 0) - names.count(SILENT))
     names += [SILENT] * (counted.expected - len(names))
     cells = min(len(names), STRIP_CELLS)
     bounds = [index * len(names) // cells for index in range(cells + 1)] if cells else [0]
@@ -207,7 +213,7 @@ def _stretch(group: Sequence[Cell], cells: Sequence[tuple[str, int, int]]) -> st
     return f"frames {start:,} to {end - 1:,}: {outcome if outcome == 'complete' else f'some {outcome}'}"
 
 
-# --- key figures ------------------------------------------------------------------------------------------------
+# --- key figures ------------------------------------------------------------------------------------------
 
 
 def key_figures(report: Report, counted: Tally) -> list[tuple[str, str, str]]:
@@ -262,8 +268,8 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 def frames_per_second(facts: Sequence[Facts], seconds: float) -> float:
     """Frames with an event, over the time from the first capture to the last event.
 
-    Frames captured long ago (a replay of an archive) would make that time absurd: it is at most `seconds`, the
-    wall time of the run.
+    Frames captured long ago (a replay of an archive) would make that time absurd: it is at most `seconds`,
+    the wall time of the run.
     """
     ends = [one.emitted_ns for one in facts if one.emitted_ns > 0]
     starts = [one.captured_ns for one in facts if one.captured_ns > 0]

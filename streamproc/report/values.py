@@ -32,7 +32,7 @@ class ReportError(StreamprocError):
 class Stage:
     """One box of the drawing of the way of the data, in its order.
 
-    Neighbouring stages of one kind stand side by side: `events` and `edges` are both fed by what comes before.
+    Topics that follow each other stand side by side: `events` and `edges` are both fed by what comes before.
 
     Attributes:
         name: Short: "producer", "tiles", "extract x2".
@@ -81,8 +81,8 @@ class Report:
         grid: How a frame was cut and why, one line.
         codec: Of the tiles: "jpeg", "png" or "raw".
         pipeline: What ran on each tile.
-        counters: What the run counted, by name. `frames_published`, `tiles_published` and `bytes_published` are
-            the key figures (without the first, the number of events stands for it); the others are listed.
+        counters: What the run counted, by name. `frames_published`, `tiles_published` and `bytes_published`
+            are key figures (the first is at least the number of frames with an event); all are listed.
         events: Lines of `events.jsonl`, in any order. Others than frame events are counted by type.
         samples: At most `MAX_SAMPLES` of them are shown.
         stages: The way of the data, from source to events.

@@ -18,8 +18,8 @@ MOST_BYTES = 400_000  # of one picture, when there are few
 def write_report(report: Report, folder: Path) -> Path:
     """Write `report.html` and `pictures/` into a folder, which is made if need be.
 
-    Of more than `MAX_SAMPLES` samples as many are shown, evenly spread. The page stays below 6 MB whatever the
-    frames are. Files of an earlier report are overwritten where names are equal.
+    Of more than `MAX_SAMPLES` samples as many are shown, evenly spread. The page stays below 6 MB whatever
+    the frames are. Files of an earlier report are overwritten where names are equal.
 
     Args:
         report: What to tell.

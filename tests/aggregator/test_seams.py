@@ -46,20 +46,18 @@ def linked(picture: Pixels, grid: Grid, low: float = 50, high: float = 150, *, l
     return link_edges(maps_of(picture, grid, low, high, l2=l2), width, height)
 
 
+ONE_PIXEL = Cut(width=1, height=1, kind="noise", seed=0, channels=1, grid=Grid(1, 1), extra_halo=0)
+NEIGHBOURS_OF_ONE_PIXEL = Cut(
+    width=17, height=17, kind="noise", seed=1, channels=1, grid=Grid(2, 2), extra_halo=0
+)
+ONE_ROW = Cut(width=90, height=1, kind="specks", seed=2, channels=1, grid=Grid(1, 6), extra_halo=3)
+
+
 @settings(max_examples=300)
 @given(case=cuts(), low=THRESHOLDS, high=THRESHOLDS, l2=st.booleans())
-@example(
-    Cut(width=1, height=1, kind="noise", seed=0, channels=1, grid=Grid(1, 1), extra_halo=0), 0.0, 0.0, False
-)
-@example(
-    Cut(width=17, height=17, kind="noise", seed=1, channels=1, grid=Grid(2, 2), extra_halo=0), 1.0, 7.5, True
-)
-@example(
-    Cut(width=90, height=1, kind="specks", seed=2, channels=1, grid=Grid(1, 6), extra_halo=3),
-    1.0,
-    50.0,
-    False,
-)
+@example(case=ONE_PIXEL, low=0.0, high=0.0, l2=False)
+@example(case=NEIGHBOURS_OF_ONE_PIXEL, low=1.0, high=7.5, l2=True)
+@example(case=ONE_ROW, low=1.0, high=50.0, l2=False)
 def test_linked_tiles_equal_canny_of_the_whole_frame(case: Cut, low: float, high: float, l2: bool) -> None:
     picture = case.pixels
     maps = maps_of(picture, case.grid, low, high, l2=l2, halo=CANNY_HALO_PX + case.extra_halo)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from streamproc.aggregator.merging import merge_step
 from streamproc.errors import BadMessage, BadPixels
-from streamproc.model import EdgeMap, Grid, Rect, Result
-from streamproc.operators import pixels
+from streamproc.model import Codec, EdgeMap, Grid, Rect, Result
+from streamproc.operators import pixels as pictures
 from streamproc.operators.catalogue import OPERATORS
 from streamproc.operators.pipeline import FRAME, Pipeline, Step
 from streamproc.operators.pipeline_file import default_pipeline, parse
-from streamproc.operators.pixels import gray
+from streamproc.operators.pixels import decode, encode, gray
 from streamproc.operators.table import Operator, Params, Value, Window
 from streamproc.operators.tiling import split
 from tests.operators.pictures import Cut, astronaut, cuts
@@ -158,7 +158,7 @@ def test_a_transform_is_worked_out_once_and_only_if_needed(monkeypatch: pytest.M
         conversions.append(None)
         return gray(pixels)
 
-    monkeypatch.setattr(pixels, "gray", counted_gray)
+    monkeypatch.setattr(pictures, "gray", counted_gray)
     (window,) = split(astronaut(), Grid(1, 1), 0)
     assert set(pipeline.run(window, 1)) == {"first", "second"}
     assert (calls, len(conversions)) == (["used"], 1)
@@ -234,3 +234,16 @@ def test_halo_that_was_not_asked_for_is_ignored(extra: int) -> None:
     assert values == [
         str(pipeline.run(window, 0)) for window in split(gray(astronaut())[:96, :96], Grid(2, 2), 2)
     ]
+
+
+@pytest.mark.parametrize("codec", ["png", "raw"])
+def test_every_operator_takes_pixels_as_they_come_from_the_decoder(codec: Codec) -> None:
+    # Raw pixels are a read-only view of the record.
+    picture = astronaut()[:200, :200]
+    pixels = decode(encode(picture, codec), codec, "bgr8", 200, 200)
+    for operator in OPERATORS.values():
+        tail = "" if operator.kind == "measure" else '[[step]]\noperator = "statistics"'
+        pipeline = parse(f'[[step]]\noperator = "{operator.name}"\n{tail}')
+        assert pipeline.run(split(pixels, Grid(1, 1), 0)[0], 0) == pipeline.run(
+            split(picture, Grid(1, 1), 0)[0], 0
+        )

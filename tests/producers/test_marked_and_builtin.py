@@ -79,6 +79,12 @@ def test_a_missing_tile_is_found() -> None:
     assert read_marks(pixels).read == ()
 
 
+def test_the_example_of_the_documentation_runs() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "sources.md").read_text(encoding="utf-8")
+    _, example = page.split("```python\n")
+    exec(compile(example.split("```")[0], "docs/sources.md", "exec"), {})  # noqa: S102 - our own page
+
+
 def test_synthetic_frames_count_up_at_25_fps_without_end() -> None:
     source = open_source("synthetic", SETTINGS)
     assert (source.length, source.fps) == (None, 25.0)

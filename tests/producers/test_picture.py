@@ -105,6 +105,21 @@ def test_sixteen_bits_become_the_upper_eight_with_one_notice(
     assert "16 bits" in notices[0]
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])
+def test_the_first_of_several_pictures_in_a_file_is_used_with_one_notice(tmp_path: Path, suffix: str) -> None:
+    path, pixels = tmp_path / f"a{suffix}", picture()
+    animation = cv2.Animation()
+    animation.frames, animation.durations = [pixels, picture(seed=1)], [100, 100]
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
+    if suffix == ".tif":
+        assert cv2.imwritemulti(str(path), [pixels, picture(seed=1)])
+    else:
+        assert cv2.imwriteanimation(str(path), animation, lossless)
+    notices: list[str] = []
+    assert np.array_equal(read(path, notices), pixels)
+    assert notices == [f"a{suffix} holds several pictures: the first is used (told once)"]
+
+
 def test_a_folder_tells_each_notice_once(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         save(tmp_path / name, picture().astype(np.uint16) * 256)

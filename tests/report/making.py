@@ -59,7 +59,7 @@ def event_of(
     missing: Sequence[tuple[int, int]] = (),
     reason: str | None = None,
 ) -> Event:
-    """One line of `events.jsonl`; its numbers depend on `sequence` alone, and on the picture if there is one."""
+    """One line of `events.jsonl`; its numbers depend on `sequence`, and on the picture if there is one."""
     rng = random.Random(sequence)
     width, height = size if pixels is None else (pixels.shape[1], pixels.shape[0])
     hops = {
@@ -165,7 +165,7 @@ def report_of(events: Sequence[Event], samples: Sequence[Sample] = (), **changes
         command="streamproc demo --source builtin --frames 120 --codec jpeg --workers 2 --out demo-out",
         started=STARTED,
         seconds=11.4,
-        grid="3x4: tiles of 128 x 176 px, about 31 kB each; finer would cost more in halo than it gives in parallel work",
+        grid="3x4: tiles of 128 x 176 px, about 31 kB each; a finer grid would carry more halo than picture",
         codec="jpeg",
         pipeline=default_pipeline(),
         counters={

@@ -1,0 +1,163 @@
+"""The assemble agent's work: one event for each frame, and no acknowledgement while a frame needs the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from streamproc import wire
+from streamproc.agents.assemble import Acknowledger, Aggregation
+from streamproc.agents.batches import Batch
+from streamproc.metrics import Metrics
+from streamproc.model import Features, FrameKey, Histogram, Points, Statistics
+from streamproc.settings import load_settings
+from tests.agents.fakes import SentBatch, batch_of, message
+from tests.event_schema import check_event
+from tests.features import features
+
+
+class Aggregator:
+    """An aggregation with what it acknowledges."""
+
+    def __init__(self, emitted: Iterable[FrameKey] = (), **settings: Any) -> None:
+        self.metrics = Metrics()
+        self.read_backs: list[tuple[int, int]] = []
+        emitted = list(emitted)
+
+        def read_back(partition: int, since_ms: int) -> list[FrameKey]:
+            self.read_backs.append((partition, since_ms))
+            return emitted
+
+        self.aggregation = Aggregation(load_settings(**settings), metrics=self.metrics, read_back=read_back)
+        self.acknowledger = Acknowledger()
+        self.offset = 0
+
+    def take(self, *parts: Features, generation: int = 1, partition: int = 0) -> SentBatch:
+        messages = []
+        for part in parts:
+            messages.append(
+                message(
+                    wire.encode_features(part),
+                    topic="streamproc.features",
+                    offset=self.offset,
+                    generation=generation,
+                    partition=partition,
+                )
+            )
+            self.offset += 1
+        return self.run(batch_of(*messages))
+
+    def run(self, batch: Batch) -> SentBatch:
+        self.aggregation(batch)
+        self.acknowledger.settled(batch)
+        return cast("SentBatch", batch)
+
+
+def events(batch: SentBatch) -> list[dict[str, Any]]:
+    found = [wire.structured_event(record["headers"], record["value"]) for record in batch.on("events")]
+    for event in found:
+        check_event(event)
+    return [event["data"] for event in found]
+
+
+def test_a_whole_frame_is_one_event_with_its_evidence_and_latency() -> None:
+    aggregator = Aggregator()
+    batch = aggregator.take(*(features(index=index) for index in (2, 0, 3, 1)))
+    (data,) = events(batch)
+    assert (data["outcome"], data["coverage"], data["missing_tiles"]) == ("complete", 1.0, [])
+    assert data["evidence"] == {
+        "topic": "streamproc.tiles",
+        "offsets": {str(index): [100 + index, 100 + index] for index in range(4)},
+        "pipeline": "p1",
+        "operators": {"edges": 1},
+    }
+    hops = data["latency_ms"]
+    assert hops["total"] == pytest.approx(sum(value for hop, value in hops.items() if hop != "total"), abs=0.01)
+    assert batch.on("edges") == []
+
+
+def test_records_of_an_open_frame_are_held_back_and_let_go_with_it() -> None:
+    aggregator = Aggregator()
+    first = aggregator.take(features(index=0), features(index=1))
+    second = aggregator.take(features(index=2), *(features(index=index, sequence=1) for index in range(2)))
+    assert not any(event.acked for event in [*first.events, *second.events])
+    third = aggregator.take(features(index=3))
+    assert [event.acked for event in first.events] == [True, True]
+    assert [event.acked for event in second.events] == [True, False, False]
+    assert [event.acked for event in third.events] == [False]
+    assert all(event.message.value == b"" for event in third.events)
+
+
+def test_after_a_new_assignment_frames_are_rebuilt_and_emitted_ones_stay_out() -> None:
+    aggregator = Aggregator(emitted=[FrameKey("cam", "run-1", 0)])
+    aggregator.take(features(index=0, sequence=1))
+    again = [features(index=index, sequence=sequence) for sequence in (0, 1) for index in range(4)]
+    batch = aggregator.take(*again, generation=2)
+    assert [data["sequence"] for data in events(batch)] == [1]
+    assert [partition for partition, _ in aggregator.read_backs] == [0, 0]
+    assert aggregator.read_backs[0][1] == 1_700_000_000_500 - 60_000
+    assert all(event.acked for event in batch.events)
+
+
+def test_records_of_an_assignment_that_is_gone_are_ignored() -> None:
+    aggregator = Aggregator()
+    aggregator.take(features(index=0), generation=2)
+    batch = aggregator.take(*(features(index=index) for index in range(1, 4)), generation=1)
+    assert events(batch) == []
+    assert not any(event.acked for event in batch.events)
+
+
+def test_an_empty_batch_looks_at_deadlines() -> None:
+    aggregator = Aggregator(frame_deadline_s=0.001)
+    aggregator.take(features(index=0), features(index=1))
+    import time
+
+    time.sleep(0.01)
+    batch = aggregator.run(batch_of())
+    assert [data["outcome"] for data in events(batch)] == ["partial"]
+    assert aggregator.aggregation.holds_frames is False
+
+
+def test_a_record_that_is_no_features_is_a_dead_letter_and_is_let_go() -> None:
+    aggregator = Aggregator()
+    batch = aggregator.run(batch_of(message(b"hello", topic="streamproc.features")))
+    (letter,) = batch.on("deadletters")
+    assert dict(letter["headers"])["dl_stage"] == b"assemble"
+    assert batch.events[0].acked
+
+
+def test_results_that_do_not_fit_each_other_reject_the_frame_instead_of_stopping_the_worker() -> None:
+    aggregator = Aggregator()
+    odd: list[Any] = [
+        Histogram(counts=[[1, 2]]),
+        Histogram(counts=[[1, 2, 3]]),
+        Statistics(count=1, total=[1], squares=[1], low=[0], high=[1]),
+        Points(xy=b"", response=b""),
+    ]
+    parts = [msgspec.structs.replace(features(index=index), results={"h": odd[index]}) for index in range(4)]
+    (data,) = events(aggregator.take(*parts))
+    assert data["outcome"] == "rejected"
+    assert data["coverage"] == 0
+    assert len(data["missing_tiles"]) == 4
+
+
+def test_the_books_balance() -> None:
+    aggregator = Aggregator()
+    aggregator.take(*(features(index=index) for index in (0, 1, 1, 2, 3, 3)))
+    aggregator.take(features(index=0, sequence=1), features(index=1, sequence=1, frame_digest=b"x" * 16))
+    aggregator.take(features(index=0))
+    registry = aggregator.metrics.registry
+    tiles = {
+        outcome: registry.get_sample_value("streamproc_tiles_total", {"outcome": outcome}) or 0
+        for outcome in ("merged", "duplicate", "late", "rejected", "deadlettered")
+    }
+    assert tiles == {"merged": 4, "duplicate": 3, "late": 0, "rejected": 2, "deadlettered": 0}
+    assert sum(tiles.values()) == aggregator.offset
+    frames = {
+        outcome: registry.get_sample_value("streamproc_frames_total", {"camera": "cam", "outcome": outcome}) or 0
+        for outcome in ("complete", "rejected")
+    }
+    assert frames == {"complete": 1, "rejected": 1}

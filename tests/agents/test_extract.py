@@ -1,0 +1,155 @@
+"""The extract agent's work: features for good tiles, a dead letter with its reason for every other."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import pytest
+
+from streamproc import wire
+from streamproc.agents.batches import Batch
+from streamproc.agents.extract import Extractor, thumbnail_scale
+from streamproc.errors import DeliveryError
+from streamproc.metrics import Metrics
+from streamproc.model import Features, Grid, TileHeader
+from streamproc.operators.pipeline_file import parse
+from streamproc.operators.pixels import encode
+from streamproc.settings import load_settings
+from streamproc.topics import camera_partition
+from tests.agents.fakes import SentBatch, batch_of, message, tile_message
+from tests.features import tile_header
+
+EDGES = parse('[[step]]\noperator = "canny"\nname = "edges"\n[[step]]\noperator = "statistics"\n')
+
+
+@pytest.fixture
+def extractor() -> Extractor:
+    return Extractor(settings=load_settings(), pipeline=EDGES, partitions=8, metrics=Metrics())
+
+
+def good_tile(index: int = 0, **changes: Any) -> tuple[TileHeader, bytes]:
+    header = tile_header(index=index, **{"codec": "png", **changes})
+    pixels = np.random.default_rng(index).integers(0, 255, (header.rect.height, header.rect.width), np.uint8)
+    payload = encode(pixels, "png") if header.codec == "png" else pixels.tobytes()
+    return msgspec.structs.replace(header, payload_digest=wire.digest_payload(payload)), payload
+
+
+def run(extractor: Extractor, batch: Batch) -> SentBatch:
+    extractor(batch)
+    return cast("SentBatch", batch)
+
+
+def features_of(record: dict[str, Any]) -> Features:
+    return wire.decode_features(record["value"])
+
+
+def test_a_good_tile_becomes_features_that_say_where_it_came_from(extractor: Extractor) -> None:
+    header, payload = good_tile(index=2)
+    batch = run(extractor, batch_of(tile_message(header, payload, partition=5, offset=77)))
+    (record,) = batch.sent
+    found = features_of(record)
+    assert record["topic"] == "streamproc.features"
+    assert record["partition"] == camera_partition("cam", 8)
+    assert (found.tile, found.partition, found.offset) == (header, 5, 77)
+    assert found.published_ns == 1_700_000_000_500_000_000
+    assert found.started_ns <= found.finished_ns
+    assert (found.pipeline, found.operators) == (EDGES.digest, EDGES.operators)
+    assert set(found.results) == {"edges", "statistics"}
+    assert found.refusal is None
+    assert found.thumbnail == b""
+
+
+def test_a_tile_chosen_for_previews_carries_a_thumbnail_of_its_core(extractor: Extractor) -> None:
+    header, payload = good_tile(index=3, preview=True)
+    (record,) = run(extractor, batch_of(tile_message(header, payload))).sent
+    found = features_of(record)
+    assert found.thumbnail_scale == 1
+    assert len(found.thumbnail) == header.core.area
+
+
+@pytest.mark.parametrize(
+    ("changes", "payload", "reason"),
+    [
+        ({"payload_digest": b"wrong..."}, None, "checksum"),
+        ({"frame_width": 70_000}, None, "limits"),
+        ({"halo": 1}, None, "halo"),
+        ({"codec": "raw"}, b"too short", "length"),
+        ({}, b"\x89PNG\r\n\x1a\n broken", "decode"),
+        ({}, b"plain text", "codec"),
+    ],
+)
+def test_a_bad_tile_is_a_dead_letter_and_its_frame_is_told(
+    extractor: Extractor, changes: dict[str, Any], payload: bytes | None, reason: str
+) -> None:
+    header, body = good_tile(**({"halo": 1} if "halo" in changes else {}))
+    if payload is not None:
+        body = payload
+        header = msgspec.structs.replace(header, payload_digest=wire.digest_payload(body))
+    header = msgspec.structs.replace(header, **changes)
+    batch = run(extractor, batch_of(tile_message(header, body, partition=3, offset=9)))
+    (letter,) = batch.on("deadletters")
+    named = dict(letter["headers"])
+    assert named["dl_reason"].decode() == reason
+    assert (named["dl_topic"], named["dl_partition"], named["dl_offset"]) == (b"streamproc.tiles", b"3", b"9")
+    assert (letter["partition"], letter["value"], letter["key"]) == (3, body, b"key")
+    assert letter["headers"][:2] == wire.tile_headers(header)
+    if header.frame_width < 65_536:
+        (record,) = batch.on("features")
+        refusal = features_of(record).refusal
+        assert refusal is not None
+        assert refusal.reason == reason
+
+
+@pytest.mark.parametrize("value", [b"", None, b"hello"])
+def test_a_record_that_is_no_tile_is_a_dead_letter_alone(extractor: Extractor, value: bytes | None) -> None:
+    batch = run(extractor, batch_of(message(value, headers=[("other", b"1")])))
+    assert [record["topic"] for record in batch.sent] == ["streamproc.deadletters"]
+
+
+def test_an_unforeseen_error_is_a_dead_letter_and_the_next_tile_is_handled(
+    extractor: Extractor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    header, payload = good_tile()
+    other, other_payload = good_tile(index=1)
+    calls = iter([RuntimeError("surprise")])
+
+    def decode_once(*args: Any, **kwargs: Any) -> Any:
+        for error in calls:
+            raise error
+        from streamproc.operators.pixels import decode
+
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr("streamproc.agents.extract.decode", decode_once)
+    batch = run(extractor, batch_of(tile_message(header, payload), tile_message(other, other_payload, offset=1)))
+    (letter,) = batch.on("deadletters")
+    assert dict(letter["headers"])["dl_reason"] == b"internal"
+    assert [features_of(record).refusal is None for record in batch.on("features")] == [False, True]
+    assert "surprise" in caplog.text
+
+
+def test_a_result_that_cannot_be_sent_is_no_dead_letter(extractor: Extractor) -> None:
+    header, payload = good_tile()
+    batch = cast("SentBatch", batch_of(tile_message(header, payload)))
+
+    def refuse(**_record: Any) -> None:
+        raise DeliveryError("queue full")
+
+    batch.send = refuse  # type: ignore[method-assign] # a broker that is gone
+    with pytest.raises(DeliveryError):
+        extractor(cast("Batch", batch))
+
+
+@pytest.mark.parametrize(
+    ("size", "scale"), [((1, 1), 1), ((640, 480), 1), ((1280, 720), 2), ((1920, 1080), 4), ((65_535, 20), 8)]
+)
+def test_previews_are_reduced_to_about_640_pixels(size: tuple[int, int], scale: int) -> None:
+    assert thumbnail_scale(tile_header(width=64, height=48, frame_width=size[0], frame_height=size[1])) == scale
+
+
+def test_a_frame_of_one_tile_needs_no_halo(extractor: Extractor) -> None:
+    header, payload = good_tile(grid=Grid(1, 1), halo=0)
+    batch = run(extractor, batch_of(tile_message(header, payload)))
+    assert batch.on("deadletters") == []
