@@ -138,9 +138,7 @@ def fit_grid(pixels: Pixels, *, codec: Codec, halo: int, partitions: int, settin
     for _ in range(_TRIES):
         if codec == "raw" or choice.grid.count == 1:
             break
-        densest, largest = _densest(
-            pixels, choice.grid, halo=halo, codec=codec, quality=settings.jpeg_quality
-        )
+        densest, largest = _densest(pixels, choice.grid, halo=halo, codec=codec, quality=settings.jpeg_quality)
         if largest <= demand.target_bytes:
             break
         demand = replace(demand, densest=max(densest, demand.densest * 1.05))
@@ -183,9 +181,7 @@ class Cutter:
     ) -> None:
         self.halo = tile_halo(pipeline_halo, codec)
         if self.halo > wire.MAX_HALO_PX:
-            raise UsageError(
-                f"the pipeline needs a halo of {self.halo} px, at most {wire.MAX_HALO_PX} are possible"
-            )
+            raise UsageError(f"the pipeline needs a halo of {self.halo} px, at most {wire.MAX_HALO_PX} are possible")
         self._settings = settings
         self._codec: Codec = codec
         self._asked = grid
@@ -219,9 +215,7 @@ class Cutter:
         if self._asked is not None:
             tiling.cut(width, height, self._asked)
             return GridChoice(self._asked, f"grid {self._asked}: as asked")
-        return fit_grid(
-            pixels, codec=self._codec, halo=self.halo, partitions=self._partitions, settings=self._settings
-        )
+        return fit_grid(pixels, codec=self._codec, halo=self.halo, partitions=self._partitions, settings=self._settings)
 
     def encode(self, frame: Frame, key: FrameKey, *, preview: bool = False) -> EncodedFrame:
         """Encode one frame in the grid for its size, or in a finer one if a tile would be too large.

@@ -88,9 +88,7 @@ def choose_grid(demand: Demand) -> GridChoice:
                 f" {demand.max_bytes} bytes with {demand.halo} px of halo: raise STREAMPROC_MAX_TILE_BYTES,"
                 " take --codec jpeg, or a pipeline with a smaller halo"
             )
-    best = min(
-        candidates, key=lambda one: (max(_MOST_OVERLAP, one.overlap), _cost(one, wanted, demand), one.grid)
-    )
+    best = min(candidates, key=lambda one: (max(_MOST_OVERLAP, one.overlap), _cost(one, wanted, demand), one.grid))
     return GridChoice(best.grid, _explain(best, demand))
 
 
@@ -172,11 +170,7 @@ def _candidate(demand: Demand, grid: Grid) -> _Candidate:
 def _cost(one: _Candidate, wanted: int, demand: Demand) -> float:
     """Distance from the ideal: number, shape, evenness (a tile position stays on its partition)."""
     count = one.grid.count
-    uneven = (
-        math.ceil(count / demand.partitions) * demand.partitions / count - 1
-        if count > demand.partitions
-        else 0
-    )
+    uneven = math.ceil(count / demand.partitions) * demand.partitions / count - 1 if count > demand.partitions else 0
     square = abs(math.log(one.core.width / one.core.height))
     return abs(math.log(count / wanted)) + 0.5 * square + 2 * uneven + 0.3 * math.log(one.overlap)
 

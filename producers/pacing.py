@@ -52,9 +52,7 @@ class Pacer:
         wait: Sleeps for so many seconds, and says True when it was asked to stop meanwhile.
     """
 
-    def __init__(
-        self, fps: float | None, *, now_s: Callable[[], float], wait: Callable[[float], bool]
-    ) -> None:
+    def __init__(self, fps: float | None, *, now_s: Callable[[], float], wait: Callable[[float], bool]) -> None:
         self._interval_s = 1 / fps if fps else 0.0
         self._now_s = now_s
         self._wait = wait

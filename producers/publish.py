@@ -194,9 +194,7 @@ class _Publication:
     def read_ahead(self, source: Source, *, fps: Fps, limit: int | None) -> ReadAhead:
         """Reader of a source for this run, not started."""
         rate = frames_a_second(fps, source.fps)
-        previews = PreviewChoice(
-            self._settings.preview_per_s, stream_fps=source.fps if rate is None else None
-        )
+        previews = PreviewChoice(self._settings.preview_per_s, stream_fps=source.fps if rate is None else None)
 
         def wait(seconds: float) -> bool:
             until_s = time.monotonic() + seconds
@@ -266,9 +264,7 @@ class _Publication:
             if self._stop.is_set():
                 deadline_s = min(deadline_s, now_s + _STOP_S)
             if now_s > deadline_s or self._deliveries.problem is not None:
-                raise DeliveryError(
-                    f"topic {self._topic}: the queue of unsent records stayed full; is the broker up?"
-                )
+                raise DeliveryError(f"topic {self._topic}: the queue of unsent records stayed full; is the broker up?")
             time.sleep(0.005)
 
     def _flush(self) -> None:

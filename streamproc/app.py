@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ ROLES: dict[str, Role] = {"extract": "extract", "aggregate": "aggregate", "all":
 FETCH_BYTES = 2 * 2**20  # for one partition and request: the largest record, or some forty tiles
 POLL_RECORDS = 128  # records of one poll are delivered even if the stream's queue fills meanwhile
 HEARTBEAT_S = 2.0
+LET_GO_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,7 @@ def create_app(
     pools: list[ThreadPoolExecutor] = []
 
     def window(pool: ThreadPoolExecutor, **handlers: Any) -> Window:
-        windows.append(
-            Window(pool=pool, publisher=publisher, crash=crash, size=settings.window_batches, **handlers)
-        )
+        windows.append(Window(pool=pool, publisher=publisher, crash=crash, size=settings.window_batches, **handlers))
         return windows[-1]
 
     if role in {"extract", "all"}:
@@ -84,8 +84,24 @@ def create_app(
     if role in {"aggregate", "all"}:
         pools.append(ThreadPoolExecutor(1, thread_name_prefix="assemble"))
         aggregation = Aggregation(settings, metrics=metrics, read_back=partial(read_back, settings))
+        app.on_partitions_revoked.connect(partial(_let_go, aggregation, pools[-1], publisher), weak=False)
         add_assemble_agent(app, aggregation, settings=settings, make_window=partial(window, pools[-1]))
     return Wiring(app=app, publisher=publisher, pools=tuple(pools), windows=windows)
+
+
+async def _let_go(
+    aggregation: Aggregation,
+    pool: ThreadPoolExecutor,
+    publisher: Publisher,
+    app: StreamApp,
+    *_: object,
+    **_more: object,
+) -> None:
+    """Before partitions go to another worker: finish what is under way, so that it finds the events in the log."""
+    loop = asyncio.get_running_loop()
+    generation = app.consumer_generation_id
+    await asyncio.wait({loop.run_in_executor(pool, aggregation.let_go, generation)}, timeout=LET_GO_S)
+    await loop.run_in_executor(None, publisher.flush, LET_GO_S)
 
 
 async def _count_rebalance(metrics: Metrics, _app: object, _assigned: object, **_more: object) -> None:

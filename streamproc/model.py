@@ -52,9 +52,7 @@ class Rect(msgspec.Struct, frozen=True, array_like=True, order=True):
     def grown(self, margin_px: int, *, width: int, height: int) -> Rect:
         """Grow by `margin_px` on each side, clipped to a frame of `width` x `height`."""
         x, y = max(0, self.x - margin_px), max(0, self.y - margin_px)
-        return Rect(
-            x, y, min(width, self.right + margin_px) - x, min(height, self.bottom + margin_px) - y
-        )
+        return Rect(x, y, min(width, self.right + margin_px) - x, min(height, self.bottom + margin_px) - y)
 
     def within(self, outer: Rect) -> tuple[slice, slice]:
         """Row and column slices of this rectangle inside an array that covers `outer`."""

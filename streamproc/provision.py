@@ -145,7 +145,9 @@ def wait_for_group(settings: Settings, *, members: int, timeout_s: float, check:
         if found is not None and found.state == ConsumerGroupState.STABLE and len(found.members) >= members:
             return
         time.sleep(0.1)
-    raise BrokerError(f"group {group} on {settings.bootstrap} was not ready within {timeout_s:.0f} s: see the workers' logs")
+    raise BrokerError(
+        f"group {group} on {settings.bootstrap} was not ready within {timeout_s:.0f} s: see the workers' logs"
+    )
 
 
 def _what(names: Sequence[str]) -> str:

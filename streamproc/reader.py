@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -100,24 +100,27 @@ class TopicReader:
             message = self._consumer.poll(_POLL_S)
             if message is None:
                 if time.monotonic() - last > stall_s:
-                    raise BrokerError(f"topic {self.topic}: no record came for {stall_s:g} s, {len(left)} partitions left")
+                    raise BrokerError(
+                        f"topic {self.topic}: no record came for {stall_s:g} s, {len(left)} partitions left"
+                    )
                 continue
             last = time.monotonic()
-            partition = message.partition()
-            if partition is None or partition not in left:
-                continue
-            if (error := message.error()) is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    if (message.offset() or 0) >= left[partition]:
-                        del left[partition]
-                    continue
-                raise BrokerError(f"topic {self.topic}: {error.str()}")
-            offset = message.offset() or 0
-            if offset < left[partition]:
-                yield _record(message)
-            if offset + 1 >= left[partition]:
-                del left[partition]
+            record = self._within(message, left)
+            if record is not None:
+                yield record
         self._consumer.unassign()
+
+    def _within(self, message: Message, left: dict[int, int]) -> Record | None:
+        """The record if it lies below its partition's end; partitions that have reached theirs leave `left`."""
+        partition, offset = message.partition() or 0, message.offset() or 0
+        if partition not in left:
+            return None
+        end, error = left[partition], message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise BrokerError(f"topic {self.topic}: {error.str()}")
+        if offset + (1 if error is None else 0) >= end:
+            del left[partition]
+        return _record(message) if error is None and offset < end else None
 
     def follow(self, starts: Mapping[int, int], *, stop: Callable[[], bool]) -> Iterator[Record | None]:
         """Read from `starts` (offset by partition) on and on; yields None when nothing came for a moment."""
@@ -128,7 +131,11 @@ class TopicReader:
                 yield None
             elif (error := message.error()) is None:
                 yield _record(message)
-            elif error.code() not in (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+            elif error.code() not in (
+                KafkaError._PARTITION_EOF,
+                KafkaError._TRANSPORT,
+                KafkaError._ALL_BROKERS_DOWN,
+            ):
                 raise BrokerError(f"topic {self.topic}: {error.str()}")
         self._consumer.unassign()
 
@@ -142,6 +149,7 @@ class TopicReader:
 
 
 def _record(message: Message) -> Record:
+    headers: Any = message.headers() or []
     return Record(
         topic=message.topic() or "",
         partition=message.partition() or 0,
@@ -149,7 +157,7 @@ def _record(message: Message) -> Record:
         timestamp_ms=message.timestamp()[1],
         key=_as_bytes(message.key()),
         value=_as_bytes(message.value()),
-        headers=[(name, _as_bytes(value)) for name, value in message.headers() or []],
+        headers=[(name, _as_bytes(value)) for name, value in headers],
     )
 
 

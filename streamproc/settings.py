@@ -51,13 +51,18 @@ class Settings(BaseSettings):
     max_tile_bytes: int = Field(default=900_000, ge=1_000, le=8_000_000, description="Largest encoded tile published")
     target_tile_bytes: int = Field(default=200_000, ge=1_000, le=900_000, description="Tile size the grid aims at")
     max_frame_pixels: int = Field(
-        default=134_217_728, ge=1, le=2**31 - 1, description="Largest frame a source or worker accepts, in pixels"
+        default=134_217_728,
+        ge=1,
+        le=2**31 - 1,
+        description="Largest frame a source or worker accepts, in pixels",
     )
     jpeg_quality: int = Field(default=90, ge=1, le=100, description="JPEG quality of tiles")
     producer_queue_bytes: int = Field(
         default=64 * 2**20, ge=2**20, le=2**31 - 1, description="Records waiting to be sent, per process"
     )
-    delivery_timeout_s: float = Field(default=60, ge=1, le=3600, description="Time a record may take to be acknowledged")
+    delivery_timeout_s: float = Field(
+        default=60, ge=1, le=3600, description="Time a record may take to be acknowledged"
+    )
 
     worker_threads: int = Field(default=1, ge=1, le=256, description="Threads that run operators in one worker")
     batch_tiles: int = Field(default=16, ge=1, le=1024, description="Most tiles of one executor hop")
@@ -71,11 +76,17 @@ class Settings(BaseSettings):
 
     frame_deadline_s: float = Field(default=30, gt=0, le=3600, description="Longest wait for the tiles of a frame")
     min_coverage: float = Field(
-        default=0.5, ge=0, le=1, description="Share of a frame's tiles below which it ends expired instead of partial"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of a frame's tiles below which it ends expired instead of partial",
     )
     max_open_frames: int = Field(default=4096, ge=1, le=100_000, description="Unfinished frames of one partition")
     max_open_bytes: int = Field(
-        default=96 * 2**20, ge=2**20, le=2**31 - 1, description="Features held for unfinished frames, per partition"
+        default=96 * 2**20,
+        ge=2**20,
+        le=2**31 - 1,
+        description="Features held for unfinished frames, per partition",
     )
     preview_per_s: float = Field(default=5, ge=0, le=5, description="Preview and edge pictures a second per camera")
 
@@ -111,7 +122,7 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - signature is pydantic's
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - signature is pydantic's

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
+import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
@@ -55,7 +56,7 @@ def digest_payload(payload: bytes) -> bytes:
 def digest_frame(pixels: NDArray[Any]) -> bytes:
     """xxh3-128 of a frame's shape and pixels, 16 bytes."""
     state = xxhash.xxh3_128(repr(pixels.shape).encode())
-    state.update(memoryview(pixels if pixels.flags.c_contiguous else pixels.copy()).cast("B"))
+    state.update(np.ascontiguousarray(pixels).data)
     return state.digest()
 
 
@@ -129,7 +130,7 @@ def _check_names(header: TileHeader) -> None:
             raise BadMessage("envelope", f"{name} {value[:120]!r}: letters, digits, '.', '_' and '-', at most 100")
 
 
-def _require(truth: bool, reason: Reason, detail: str) -> None:  # noqa: FBT001 - a check reads best with its truth first
+def _require(truth: bool, reason: Reason, detail: str) -> None:
     if not truth:
         raise BadMessage(reason, detail)
 
@@ -152,8 +153,12 @@ def _check_geometry(header: TileHeader, *, max_frame_pixels: int) -> None:
         f"tile {header.row},{header.col} of a {header.rows}x{header.cols} grid",
     )
     _require(
-        core.x >= 0 and core.y >= 0 and core.width > 0 and core.height > 0
-        and core.right <= width and core.bottom <= height,
+        core.x >= 0
+        and core.y >= 0
+        and core.width > 0
+        and core.height > 0
+        and core.right <= width
+        and core.bottom <= height,
         "limits",
         f"core {tuple(_as_list(core))} of a {width}x{height} frame",
     )
@@ -163,8 +168,16 @@ def _check_geometry(header: TileHeader, *, max_frame_pixels: int) -> None:
         "limits",
         f"sequence {header.sequence}, capture time {header.captured_ns}",
     )
-    _require(len(header.frame_digest) == 16 and len(header.payload_digest) == 8, "envelope", "digest of a wrong length")
-    _require(header.key_id is None, "codec", f"payload encrypted with key {header.key_id!r}; this worker has no keys")
+    _require(
+        len(header.frame_digest) == 16 and len(header.payload_digest) == 8,
+        "envelope",
+        "digest of a wrong length",
+    )
+    _require(
+        header.key_id is None,
+        "codec",
+        f"payload encrypted with key {header.key_id!r}; this worker has no keys",
+    )
 
 
 def _as_list(core: Any) -> list[int]:
@@ -177,9 +190,7 @@ def _check_payload(header: TileHeader, payload: bytes | None) -> None:
     if header.codec == "raw":
         expected = header.rect.area * CHANNELS[header.pixel_format]
         _require(size == expected, "length", f"raw payload of {size} bytes, expected {expected}")
-    _require(
-        digest_payload(payload or b"") == header.payload_digest, "checksum", "payload differs from its digest"
-    )
+    _require(digest_payload(payload or b"") == header.payload_digest, "checksum", "payload differs from its digest")
 
 
 # --- features ----------------------------------------------------------------------------------------------------
@@ -346,6 +357,10 @@ def deadletter_headers(
     """Headers of a dead letter: the untouched original ones, then why and from where.
 
     Args:
+        original: Of the record that could not be handled.
+        reason: One of the closed set.
+        detail: One line for a person.
+        stage: Where it could not be handled: `extract` or `assemble`.
         origin: Topic, partition, offset.
     """
     kept = [(name, value) for name, value in original or () if not name.startswith("dl_")]

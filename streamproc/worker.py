@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import cv2
 
@@ -152,9 +153,9 @@ async def _drain(wiring: Wiring, *, timeout_s: float) -> None:
 def _lag(wiring: Wiring) -> dict[str, int]:
     """Records not yet read, by topic, as far as this worker's partitions go."""
     lag: Counter[str] = Counter()
-    consumer = wiring.app.consumer
+    consumer: Any = wiring.app.consumer  # Faust's interface has no read offsets
     for tp in consumer.assignment():
-        end, position = consumer.highwater(tp), consumer._read_offset.get(tp)  # noqa: SLF001 - Faust has no public one
+        end, position = consumer.highwater(tp), consumer._read_offset.get(tp)
         if end is not None:
             lag[tp.topic] += max(0, end - (position + 1 if position is not None else 0))
     return lag

@@ -54,6 +54,6 @@ def topics_ready(new_settings: Callable[..., Settings]) -> Callable[..., Setting
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A developer's own variables, cluster and data folder do not change what is tested."""
     for name in [name for name in os.environ if name.startswith("STREAMPROC_")]:
-        if name not in {"STREAMPROC_TEST_BROKER"}:
+        if name != "STREAMPROC_TEST_BROKER":
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data-home"))

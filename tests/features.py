@@ -10,9 +10,12 @@ from streamproc.model import Features, Grid, Rect, Refusal, TileHeader
 from streamproc.operators.tiling import cut
 
 FRAME_DIGEST = b"f" * 16
+TWO_BY_TWO = Grid(2, 2)
 
 
-def tile_header(*, index: int = 0, grid: Grid = Grid(2, 2), width: int = 64, height: int = 48, **changes: Any) -> TileHeader:
+def tile_header(
+    *, index: int = 0, grid: Grid = TWO_BY_TWO, width: int = 64, height: int = 48, **changes: Any
+) -> TileHeader:
     """The header of one tile of a small raw grey frame."""
     row, col = divmod(index, grid.cols)
     header = TileHeader(

@@ -76,9 +76,7 @@ def _features(**changes: Any) -> Features:
         pipeline="0123456789abcdef",
         operators={"edges": 1, "orb": 1},
         results={
-            "edges": EdgeMap(
-                core=header.core, decided=bytes(range(32)), loose_at=b"\x05\0\0\0", loose_bits=b"\x80"
-            ),
+            "edges": EdgeMap(core=header.core, decided=bytes(range(32)), loose_at=b"\x05\0\0\0", loose_bits=b"\x80"),
             "orb": Points(xy=floats, response=floats[:8], descriptors=bytes(64), descriptor_bytes=32, limit=500),
             "faces": Boxes(label="face", xyxy=floats, score=floats[:4]),
             "gray_histogram": Histogram(counts=[[1, 2, 3]]),
@@ -140,7 +138,8 @@ def messages() -> dict[str, Golden]:
         "tile-refused-short-digest": tile("envelope", frame_digest=b"x"),
         "features-v1": features("ok", whole),
         "features-v1-refusal": features(
-            "ok", wire.encode_features(_features(results={}, refusal=Refusal(reason="decode", detail="broken")))
+            "ok",
+            wire.encode_features(_features(results={}, refusal=Refusal(reason="decode", detail="broken"))),
         ),
         "features-refused-empty": features("length", b""),
         "features-refused-cut": features("envelope", whole[:-5]),

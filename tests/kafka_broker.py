@@ -102,6 +102,4 @@ def _wait_until_answering(container: DockerContainer, bootstrap: str) -> None:
         if ask(bootstrap, wait_s=ASK_S) is not None:
             return
     output = b"".join(container.get_logs()).decode(errors="replace")
-    raise RuntimeError(
-        f"Kafka in a container did not answer at {bootstrap} in {READY_S:.0f} s: {output[-2000:]}"
-    )
+    raise RuntimeError(f"Kafka in a container did not answer at {bootstrap} in {READY_S:.0f} s: {output[-2000:]}")

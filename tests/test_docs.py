@@ -19,7 +19,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
         row = next((line for line in page.splitlines() if line.startswith(f"| `STREAMPROC_{name.upper()}`")), None)
         assert row is not None, name
-        assert field.description and field.description in row
+        assert field.description
+        assert field.description in row
         assert field.default in (None, "") or f"`{field.default}`" in row, name
     for name in re.findall(r"`STREAMPROC_([A-Z_]+)`", page):
         assert name.lower() in {*Settings.model_fields, "settings", "test_broker"}, name
@@ -46,6 +47,12 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
 
 def test_the_project_speaks_of_itself_alone() -> None:
     forbidden = re.compile(r"(^|[^A-Za-z0-9_.])/(work|root|opt)/|pypi\.org|pythonhosted|maven\.org|npmjs", re.MULTILINE)
-    for path in [*PAGES, *ROOT.glob("streamproc/**/*.py"), *ROOT.glob("producers/**/*.py"), *ROOT.glob("*.toml"), ROOT / "Makefile"]:
+    for path in [
+        *PAGES,
+        *ROOT.glob("streamproc/**/*.py"),
+        *ROOT.glob("producers/**/*.py"),
+        *ROOT.glob("*.toml"),
+        ROOT / "Makefile",
+    ]:
         found = forbidden.search(path.read_text())
-        assert found is None, f"{path.relative_to(ROOT)}: {found and found.group()}"
+        assert found is None, f"{path.relative_to(ROOT)} says {found[0]!r}"

@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
-    path for package in ("streamproc", "producers") for path in (ROOT / package).rglob("*.py") if "templates" not in path.parts
+    path
+    for package in ("streamproc", "producers")
+    for path in (ROOT / package).rglob("*.py")
+    if "templates" not in path.parts
 )
 
 # Lowest first; a module may import from its own part or from layers below, never sideways within a layer.
@@ -20,7 +23,15 @@ LAYERS: list[set[str]] = [
     {"streamproc.settings", "streamproc.topics", "streamproc.metrics", "streamproc.wire", "streamproc.logs"},
     {"streamproc.client", "streamproc.operators"},
     {"streamproc.aggregator", "streamproc.publisher", "streamproc.reader"},
-    {"streamproc.agents", "streamproc.provision", "producers", "streamproc.sinks", "streamproc.report", "streamproc.broker", "streamproc.evidence"},
+    {
+        "streamproc.agents",
+        "streamproc.provision",
+        "producers",
+        "streamproc.sinks",
+        "streamproc.report",
+        "streamproc.broker",
+        "streamproc.evidence",
+    },
     {"streamproc.app"},
     {"streamproc.worker", "streamproc.supervise"},
     {"streamproc.demo", "streamproc.bench"},
@@ -31,7 +42,13 @@ LAYERS: list[set[str]] = [
 SHARED = {"streamproc.topics", "streamproc.wire", "streamproc.settings"}
 
 LIBRARIES: dict[str, set[str]] = {
-    "cv2": {"streamproc.operators", "producers.sources", "streamproc.worker", "streamproc.bench", "streamproc.cli.doctor"},
+    "cv2": {
+        "streamproc.operators",
+        "producers.sources",
+        "streamproc.worker",
+        "streamproc.bench",
+        "streamproc.cli.doctor",
+    },
     "faust": {"streamproc.agents", "streamproc.app", "streamproc.bench"},
     "mode": {"streamproc.agents"},
     "confluent_kafka": {
@@ -106,8 +123,8 @@ def test_the_environment_is_read_in_settings_alone(path: Path) -> None:
     if _name(path) in {"streamproc.settings", "streamproc.__main__"}:
         return
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        reads = isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
-        assert not reads, f"{_name(path)}:{node.lineno} reads the environment"
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in {"environ", "getenv"}, f"{_name(path)}:{node.lineno} reads the environment"
 
 
 @pytest.mark.parametrize("place", ["streamproc/operators", "streamproc/aggregator"])

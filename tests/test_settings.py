@@ -19,9 +19,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_options_override_the_file_which_overrides_the_environment(
-    monkeypatch: pytest.MonkeyPatch, file: Path
-) -> None:
+def test_options_override_the_file_which_overrides_the_environment(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     monkeypatch.setenv("STREAMPROC_PARTITIONS", "3")
     monkeypatch.setenv("STREAMPROC_REPLICATION", "2")
     settings = load_settings(file=file, prefix="from-option.")
@@ -58,7 +56,7 @@ def test_a_refused_option_is_named_with_what_is_allowed(options: dict[str, Any],
 
 def test_a_refused_variable_or_line_of_the_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STREAMPROC_PARTITIONS", "many")
-    with pytest.raises(SettingError, match="STREAMPROC_PARTITIONS: .*'many'"):
+    with pytest.raises(SettingError, match=r"STREAMPROC_PARTITIONS: .*'many'"):
         load_settings()
     monkeypatch.delenv("STREAMPROC_PARTITIONS")
     path = tmp_path / "s.toml"

@@ -34,9 +34,7 @@ def _judge(message: Golden) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_golden_messages_are_read_or_refused_as_they_always_were(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_golden_messages_are_read_or_refused_as_they_always_were(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_decoding(*_args: object) -> None:
         raise AssertionError("a pixel was decoded")
 
@@ -63,7 +61,11 @@ def test_every_golden_message_is_stored_and_today_s_code_still_writes_the_same()
 )
 def test_a_tile_header_comes_back_as_it_went(payload: bytes, sequence: int, camera: str) -> None:
     header = tile_header(
-        sequence=sequence, camera=camera, codec="png", payload_digest=wire.digest_payload(payload), preview=True
+        sequence=sequence,
+        camera=camera,
+        codec="png",
+        payload_digest=wire.digest_payload(payload),
+        preview=True,
     )
     found = wire.read_tile_header(wire.tile_headers(header))
     wire.check_tile(found, payload, max_frame_pixels=LIMIT)

@@ -55,9 +55,7 @@ class BuiltinSource(Source):
         x, y, zoom = camera_at(number, wall_width=self._wall.shape[1], wall_height=self._wall.shape[0])
         into_wall = np.array([[1 / zoom, 0, x - WIDTH / 2 / zoom], [0, 1 / zoom, y - HEIGHT / 2 / zoom]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        view = cv2.warpAffine(
-            self._wall, into_wall, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REFLECT_101
-        )
+        view = cv2.warpAffine(self._wall, into_wall, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         return np.asarray(view, dtype=np.uint8)
 
     def describe(self) -> str:

@@ -55,9 +55,7 @@ def pictures_among(files: Sequence[Path], *, where: str, notices: Notices) -> li
     if not kept:
         known = ", ".join(sorted(PICTURE_SUFFIXES))
         found = f"{others} other files" if others else "nothing"
-        raise SourceError(
-            f"{where} has no pictures ({found} there; sub-folders are not searched): expected {known}"
-        )
+        raise SourceError(f"{where} has no pictures ({found} there; sub-folders are not searched): expected {known}")
     if others:
         notices.tell("left out", f"{where}: {others} files that are no pictures are left out")
     return sorted(kept, key=lambda file: natural_key(str(file)))

@@ -18,20 +18,16 @@ if TYPE_CHECKING:
 PictureFormat = Literal["png", "jpeg", "webp", "bmp", "tiff", "pnm"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_KEPT = frozenset(
-    {b"tRNS", b"eXIf"}
-)  # of the ancillary chunks; libpng complains on stderr about odd profiles
+_PNG_KEPT = frozenset({b"tRNS", b"eXIf"})  # of the ancillary chunks; libpng complains on stderr about odd profiles
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_MARKER = re.compile(
-    rb"\xff[\x01-\xcf\xd8-\xfe]"
-)  # in entropy-coded data FF is followed by 00, RSTn or FF
+_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in entropy-coded data FF is followed by 00, RSTn or FF
 _TIFF_ENDIAN = {b"II*\0": "<", b"MM\0*": ">"}
 _TIFF_SIZES = {1: "B", 3: "H", 4: "I"}
 _MAX_TIFF_ENTRIES = 4096
 
 
-class BrokenPicture(Exception):  # noqa: N818 - never leaves this package
+class BrokenPicture(Exception):
     """What is wrong with the file, as the second half of a sentence."""
 
 

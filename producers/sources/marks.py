@@ -22,9 +22,7 @@ CELL_PX = 64
 FRAME_NUMBERS = 1 << 24  # painted numbers start again at 0 here: after 7 days at 25 fps
 _SQUARE_PX = 8
 _FIXED = 0b1011
-_GOLDEN = np.uint64(
-    0x9E3779B97F4A7C15
-)  # 2**64 / golden ratio: the upper bits of a product mix well (Knuth 6.4)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: the upper bits of a product mix well (Knuth 6.4)
 _DARK = np.array([(40, 20, 20), (20, 40, 20), (20, 20, 40), (50, 10, 40)], dtype=np.uint8)
 _BRIGHT = np.array([(230, 190, 200), (190, 230, 210), (200, 220, 240), (240, 230, 180)], dtype=np.uint8)
 _THRESHOLD = 120
@@ -130,9 +128,7 @@ def _judge(codes: NDArray[np.uint64], first_row: int, first_col: int) -> Marks:
 
 def _codes(frame: int, row: NDArray[np.uint64], col: NDArray[np.uint64]) -> NDArray[np.uint64]:
     head = np.uint64(_FIXED << 60 | frame << 36)
-    return _with_check(
-        head | (row & np.uint64(0x3FF)) << np.uint64(26) | (col & np.uint64(0x3FF)) << np.uint64(16)
-    )
+    return _with_check(head | (row & np.uint64(0x3FF)) << np.uint64(26) | (col & np.uint64(0x3FF)) << np.uint64(16))
 
 
 def _with_check(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:

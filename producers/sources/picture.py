@@ -99,17 +99,11 @@ def _decode(path: Path, data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_SEEN)
     except cv2.error as error:
-        if "MAX_IMAGE_PIXELS" in str(
-            error
-        ):  # OpenCV's own limit, read from the environment when cv2 is imported
-            raise SourceError(
-                f"picture {path} is above OpenCV's limit: raise OPENCV_IO_MAX_IMAGE_PIXELS too"
-            ) from None
+        if "MAX_IMAGE_PIXELS" in str(error):  # OpenCV's own limit, read from the environment when cv2 is imported
+            raise SourceError(f"picture {path} is above OpenCV's limit: raise OPENCV_IO_MAX_IMAGE_PIXELS too") from None
         pixels = None
     if pixels is None:
-        raise SourceError(
-            f"picture {path} cannot be decoded: it is damaged or cut short; replace or remove it"
-        )
+        raise SourceError(f"picture {path} cannot be decoded: it is damaged or cut short; replace or remove it")
     return np.asarray(pixels)
 
 

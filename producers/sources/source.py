@@ -96,9 +96,7 @@ def require_size(what: str, width: int, height: int, *, max_pixels: int) -> None
             " smaller or cut it with an image tool, or raise STREAMPROC_MAX_FRAME_PIXELS (for workers too)"
         )
     if max(width, height) > MAX_SIDE_PX:
-        raise SourceError(
-            f"{what} is {width}x{height} px, no side may exceed {MAX_SIDE_PX}: cut it with an image tool"
-        )
+        raise SourceError(f"{what} is {width}x{height} px, no side may exceed {MAX_SIDE_PX}: cut it with an image tool")
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:

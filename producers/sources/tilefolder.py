@@ -62,9 +62,7 @@ def find_tiles(files: Sequence[Path], *, pattern: str | None = None) -> TileFile
     if len(names) > 1:
         if pattern is None:
             return None
-        raise SourceError(
-            f"tiles of {len(names)} pictures fit {pattern!r}: write the name of one instead of {{name}}"
-        )
+        raise SourceError(f"tiles of {len(names)} pictures fit {pattern!r}: write the name of one instead of {{name}}")
     return _grid_of(found, asked=pattern is not None)
 
 
@@ -73,9 +71,7 @@ def _grid_of(found: Sequence[tuple[Path, re.Match[str]]], *, asked: bool) -> Til
     for file, match in found:
         place = int(match["row"]), int(match["col"])
         if place in at:
-            raise SourceError(
-                f"{at[place]} and {file.name} are the same tile (row {place[0]}, column {place[1]})"
-            )
+            raise SourceError(f"{at[place]} and {file.name} are the same tile (row {place[0]}, column {place[1]})")
         at[place] = file
     top, left = min(row for row, _ in at), min(col for _, col in at)
     if not asked and (top > 1 or left > 1):  # numbers of something else, as in camera_2024_0001.png
@@ -120,9 +116,7 @@ def _renamed(match: re.Match[str], *, row: int, col: int) -> str:
 def _matcher(pattern: str) -> _Matcher:
     for place in ("{row}", "{col}"):
         if pattern.count(place) != 1:
-            raise UsageError(
-                f"tile pattern {pattern!r} needs {place} exactly once, as in {DEFAULT_PATTERN}.png"
-            )
+            raise UsageError(f"tile pattern {pattern!r} needs {place} exactly once, as in {DEFAULT_PATTERN}.png")
     if pattern.count("{name}") > 1:
         raise UsageError(f"tile pattern {pattern!r} has {{name}} more than once")
     parts = re.split(r"\{(name|row|col)\}", pattern)
@@ -198,13 +192,9 @@ class TileFolderSource(Source):
 def _require_fit(file: Path, part: Pixels, *, above: Pixels | None, left: Pixels | None) -> None:
     rows, cols = part.shape[:2]
     if above is not None and above.shape[1] != cols:
-        raise SourceError(
-            f"tile {file} is {cols} px wide, the tiles above it are {above.shape[1]}: they do not fit"
-        )
+        raise SourceError(f"tile {file} is {cols} px wide, the tiles above it are {above.shape[1]}: they do not fit")
     if left is not None and left.shape[0] != rows:
-        raise SourceError(
-            f"tile {file} is {rows} px high, the tiles left of it are {left.shape[0]}: they do not fit"
-        )
+        raise SourceError(f"tile {file} is {rows} px high, the tiles left of it are {left.shape[0]}: they do not fit")
     other = left if left is not None else above
     if other is not None and other.ndim != part.ndim:
         kinds = ("grey", "colour") if part.ndim == 2 else ("colour", "grey")
@@ -235,9 +225,7 @@ def write_tiles(pixels: Pixels, grid: Grid, folder: Path, *, name: str, force: b
             file.write_bytes(encoded.tobytes())
             written.append(file)
     except OSError as error:
-        raise SourceError(
-            f"{error.filename or folder} cannot be written: {error.strerror or error}"
-        ) from None
+        raise SourceError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from None
     return written
 
 
@@ -245,9 +233,7 @@ def _make_ready(folder: Path, *, name: str, force: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     present = sorted(folder.iterdir())
     if present and not force:
-        raise UsageError(
-            f"{folder} is not empty ({present[0].name}, ...): choose another --out, or add --force"
-        )
+        raise UsageError(f"{folder} is not empty ({present[0].name}, ...): choose another --out, or add --force")
     old = re.compile(re.escape(name) + r"_[0-9]+_[0-9]+\.png")
     for file in present:
         if old.fullmatch(file.name):

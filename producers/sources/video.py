@@ -54,9 +54,7 @@ class VideoSource(Source):
         if capture.isOpened():
             return capture
         capture.release()
-        reason = (
-            f"the file is cut short, {self._cut_short}" if self._cut_short else "FFmpeg finds no film in it"
-        )
+        reason = f"the file is cut short, {self._cut_short}" if self._cut_short else "FFmpeg finds no film in it"
         raise SourceError(f"video {self.path} cannot be opened: {reason}; copy it again or convert it to MP4")
 
     def __iter__(self) -> Iterator[Frame]:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from faust.types import EventT, Message, StreamT
 
@@ -23,7 +23,7 @@ from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
 from streamproc.aggregator.recognition import FrameView, frame_event, merge_frame
 from streamproc.errors import BadMessage
 from streamproc.metrics import Metrics
-from streamproc.model import FrameEvent, FrameKey
+from streamproc.model import Codec, FrameEvent, FrameKey, Pixels
 from streamproc.operators.pixels import encode
 from streamproc.settings import Settings
 from streamproc.topics import Topics
@@ -51,6 +51,7 @@ class Aggregation:
         self._metrics = metrics
         self._read_back = read_back
         self._partitions: dict[int, _Partition] = {}
+        self._revoked = -1  # records of this generation and earlier ones are no longer ours
 
     def __call__(self, batch: Batch) -> None:
         """Take a batch of features (an empty one looks at deadlines) and emit the frames that are done."""
@@ -67,10 +68,10 @@ class Aggregation:
             for number, partition in self._partitions.items()
         }
 
-    def keep_only(self, partitions: set[int]) -> None:
-        """Forget partitions that now belong to another worker."""
-        for number in set(self._partitions) - partitions:
-            del self._partitions[number]
+    def let_go(self, generation: int) -> None:
+        """Forget all open frames: the assignment of `generation` is revoked, and its records will be read again."""
+        self._revoked = max(self._revoked, generation)
+        self._partitions.clear()
 
     @property
     def holds_frames(self) -> bool:
@@ -96,9 +97,12 @@ class Aggregation:
 
     def _partition(self, message: Message) -> _Partition | None:
         """The state of the record's partition; anew for each assignment, with what was emitted before."""
+        generation = message.generation_id or 0
         known = self._partitions.get(message.partition)
-        if known is not None and known.generation >= message.generation_id:
-            return known if known.generation == message.generation_id else None
+        if generation <= self._revoked or (known is not None and known.generation > generation):
+            return None
+        if known is not None and known.generation == generation:
+            return known
         settings = self._settings
         assembler = Assembler(
             Limits(
@@ -111,7 +115,7 @@ class Aggregation:
         since_ms = int(message.timestamp * 1000) - _CLOCK_MARGIN_MS
         for key in self._read_back(message.partition, since_ms):
             assembler.resume(key.camera, key.run, last_sequence=key.sequence)
-        partition = _Partition(generation=message.generation_id, assembler=assembler)
+        partition = _Partition(generation=generation, assembler=assembler)
         self._partitions[message.partition] = partition
         return partition
 
@@ -144,7 +148,10 @@ class Aggregation:
         return True
 
     def _send_pictures(self, batch: Batch, number: int, event: FrameEvent, view: FrameView) -> None:
-        pictures = {"preview": (view.preview, "jpeg"), "edges": (view.edges, "png")}
+        pictures: dict[str, tuple[Pixels | None, Codec]] = {
+            "preview": (view.preview, "jpeg"),
+            "edges": (view.edges, "png"),
+        }
         for kind, (pixels, codec) in pictures.items():
             if pixels is None:
                 continue
@@ -174,7 +181,7 @@ class Acknowledger:
     """Holds read records until no open frame needs them, then acknowledges them in order."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, tuple[int, deque[EventT]]] = {}
+        self._waiting: dict[int, tuple[int, deque[EventT[Any]]]] = {}
 
     def settled(self, batch: Batch) -> None:
         """Take the records of a delivered batch, and acknowledge all that lie below their partition's floor."""
@@ -185,7 +192,7 @@ class Acknowledger:
             generation, waiting = self._waiting.get(message.partition, (-1, deque()))
             if generation != message.generation_id:
                 waiting = deque()
-                self._waiting[message.partition] = (message.generation_id, waiting)
+                self._waiting[message.partition] = (message.generation_id or 0, waiting)
             waiting.append(event)
         for number, (generation, floor) in batch.floors.items():
             known, waiting = self._waiting.get(number, (-1, deque()))

@@ -12,8 +12,9 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
+from faust import Stream, Topic
 from faust.types import EventT, StreamT
 
 from streamproc.publisher import Publisher
@@ -32,7 +33,7 @@ class Batch:
         floors: Set by work that holds records back: (generation, lowest offset still needed) by partition.
     """
 
-    def __init__(self, events: Sequence[EventT], *, publisher: Publisher, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, events: Sequence[EventT[Any]], *, publisher: Publisher, loop: asyncio.AbstractEventLoop) -> None:
         self.events = events
         self.floors: dict[int, tuple[int, int | None]] = {}
         self._publisher = publisher
@@ -124,7 +125,7 @@ class Window:
         """Whether a batch is under way."""
         return self._under_way > 0
 
-    async def submit(self, events: Sequence[EventT]) -> None:
+    async def submit(self, events: Sequence[EventT[Any]]) -> None:
         """Send a batch on its way; waits while the window is full."""
         await self._places.acquire()
         if self._failed:
@@ -156,7 +157,8 @@ class Window:
 class MakeWindow(Protocol):
     """Makes an agent's window when its stream starts."""
 
-    def __call__(self, *, work: Work, settled: Settled) -> Window: ...
+    def __call__(self, *, work: Work, settled: Settled) -> Window:
+        """Make one on the running loop."""
 
 
 async def collect(stream: StreamT[bytes], window: Window, *, limit: int) -> None:
@@ -164,11 +166,13 @@ async def collect(stream: StreamT[bytes], window: Window, *, limit: int) -> None
 
     Records of an assignment that is gone are dropped unsent; they will be read again.
     """
-    events: list[EventT] = []
-    async for event in stream.noack().events():
+    own = cast("Stream[bytes]", stream)  # Faust's interfaces lack `noack` and `queue`
+    waiting = cast("Topic", stream.channel).queue
+    events: list[EventT[Any]] = []
+    async for event in own.noack().events():
         if events and events[0].message.generation_id != event.message.generation_id:
             events = []
         events.append(event)
-        if len(events) >= limit or stream.channel.queue.empty():
+        if len(events) >= limit or waiting.empty():
             await window.submit(events)
             events = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from faust.types import Message
 
@@ -27,8 +28,10 @@ def key_bytes(message: Message) -> bytes:
 
 def header_list(message: Message) -> wire.Headers:
     """The record's headers with repeats, as the broker gave them."""
-    headers = message.headers or []
-    return [(str(name), bytes(value or b"")) for name, value in (headers.items() if isinstance(headers, dict) else headers)]
+    headers: Any = message.headers or []
+    return [
+        (str(name), bytes(value or b"")) for name, value in (headers.items() if isinstance(headers, dict) else headers)
+    ]
 
 
 def as_bad_message(error: Exception) -> BadMessage:
@@ -39,7 +42,9 @@ def as_bad_message(error: Exception) -> BadMessage:
     return BadMessage("internal", f"{type(error).__name__}: {error}")
 
 
-def dead_letter(batch: Batch, message: Message, bad: BadMessage, *, stage: str, topics: Topics, metrics: Metrics) -> None:
+def dead_letter(
+    batch: Batch, message: Message, bad: BadMessage, *, stage: str, topics: Topics, metrics: Metrics
+) -> None:
     """Send the untouched record to dead letters, with why and from where."""
     batch.send(
         topic=topics.deadletters,

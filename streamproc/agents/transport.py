@@ -5,7 +5,7 @@ Both are small subclasses of Faust 0.15; nothing is patched.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import aiokafka
 import faust
@@ -65,8 +65,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_min_bytes = FETCH_MIN_BYTES  # noqa: SLF001 - read when the consumer starts
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
+        consumer._fetch_min_bytes = FETCH_MIN_BYTES
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
 
@@ -91,7 +91,7 @@ class Consumer(driver.Consumer):
 class Transport(driver.Transport):
     """The transport that makes our consumer."""
 
-    Consumer: type[ConsumerT] = Consumer
+    Consumer: ClassVar[type[ConsumerT]] = Consumer
 
 
 class StreamApp(faust.App):

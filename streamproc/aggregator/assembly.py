@@ -214,9 +214,9 @@ class Assembler:
     # --- done frames -------------------------------------------------------------------------------------------
 
     def _release(self, stream: _Stream, now_s: float) -> Iterator[ClosedFrame]:
-        for frame in stream.frames.values():
-            if frame.closed is None and now_s >= frame.deadline_s:
-                _close_unfinished(frame, self._limits, reason="deadline")
+        for held in stream.frames.values():
+            if held.closed is None and now_s >= held.deadline_s:
+                _close_unfinished(held, self._limits, reason="deadline")
         while stream.frames:
             frame = stream.frames.get(stream.next)
             if frame is None:

@@ -84,9 +84,7 @@ def merge_histograms(parts: Sequence[Histogram]) -> Histogram:
 def merge_statistics(parts: Sequence[Statistics]) -> Statistics:
     """Add the sums; take the lowest and the highest value."""
     _same("statistics", [len(part.total) for part in parts])
-    _same(
-        "statistics", [len(row) for part in parts for row in (part.total, part.squares, part.low, part.high)]
-    )
+    _same("statistics", [len(row) for part in parts for row in (part.total, part.squares, part.low, part.high)])
     return Statistics(
         count=sum(part.count for part in parts),
         total=[sum(column) for column in zip(*(part.total for part in parts), strict=True)],

@@ -85,9 +85,7 @@ def _paint(frame: Packed, edge_map: EdgeMap, width: int, height: int) -> None:
     inside = min(core.x, core.y) >= 0 and core.right <= width and core.bottom <= height
     if not inside or core.area < 1 or core.x % 8 or (core.width % 8 and core.right != width):
         raise BadMessage("schema", f"edges of {core} do not fit a frame of {width}x{height}")
-    if len(edge_map.decided) != core.height * stride or len(edge_map.loose_at) != 4 * len(
-        edge_map.loose_bits
-    ):
+    if len(edge_map.decided) != core.height * stride or len(edge_map.loose_at) != 4 * len(edge_map.loose_bits):
         raise BadMessage("schema", f"edges of {core} have masks of another size")
     decided = np.frombuffer(edge_map.decided, np.uint8).reshape(core.height, stride)
     left = core.x // 8 + 1

@@ -163,7 +163,13 @@ def run_pipeline(
 
 
 def run_naive(
-    base: Settings, material: Material, pipeline_file: Path | None, *, processes: int, seconds: float, expected: float
+    base: Settings,
+    material: Material,
+    pipeline_file: Path | None,
+    *,
+    processes: int,
+    seconds: float,
+    expected: float,
 ) -> Rate:
     """Faust with one `await send` for each tile, on the same backlog."""
     prefix = f"naive-{secrets.token_hex(3)}."
@@ -207,7 +213,14 @@ def run_naive(
 def _naive_workers(
     settings: Settings, topics: Topics, pipeline_file: Path | None, processes: int
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
-    command = [sys.executable, "-m", "streamproc.bench.naive", settings.bootstrap, topics.tiles, topics.features]
+    command = [
+        sys.executable,
+        "-m",
+        "streamproc.bench.naive",
+        settings.bootstrap,
+        topics.tiles,
+        topics.features,
+    ]
     children = [
         subprocess.Popen(
             [*command, str(pipeline_file or "")],

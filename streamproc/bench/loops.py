@@ -86,10 +86,18 @@ def _tile_work(material: Material, pipeline: Pipeline) -> Callable[[int], int]:
         for header, payload in tiles:
             rect = header.rect
             pixels = decode(
-                payload, codec=header.codec, pixel_format=header.pixel_format, width=rect.width, height=rect.height
+                payload,
+                codec=header.codec,
+                pixel_format=header.pixel_format,
+                width=rect.width,
+                height=rect.height,
             )
             window = Window(
-                pixels=pixels, rect=rect, core=header.core, width=header.frame_width, height=header.frame_height
+                pixels=pixels,
+                rect=rect,
+                core=header.core,
+                width=header.frame_width,
+                height=header.frame_height,
             )
             pipeline.run(window, sequence)
         return len(tiles)
@@ -103,22 +111,22 @@ def _whole_work(material: Material, pipeline: Pipeline) -> Callable[[int], int]:
     whole = Rect(0, 0, shape.width, shape.height)
 
     def work(sequence: int) -> int:
-        pixels = cv2.imdecode(np.frombuffer(material.whole[sequence % len(material.whole)], np.uint8), cv2.IMREAD_COLOR)
-        gray = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+        encoded = np.frombuffer(material.whole[sequence % len(material.whole)], np.uint8)
+        pixels = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+        gray = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
         for step in pipeline.measures:
             if sequence % step.every:
                 continue
             if step.operator.name == "canny":
                 edges = cv2.Canny(gray, float(step.parameters["low"]), float(step.parameters["high"]))
-                np.packbits(edges, axis=1)
+                np.packbits(np.asarray(edges, np.uint8), axis=1)
                 continue
-            source = gray if pipeline.kind_of(step.input) == "gray" else np.asarray(pixels, np.uint8)
+            source = gray if pipeline.kind_of(step.input) == "gray" else pixels
             measure: Measure = step.operator.run  # type: ignore[assignment] # measures alone are listed here
             measure(
-                Window(pixels=source, rect=whole, core=whole, width=shape.width, height=shape.height), step.parameters
+                Window(pixels=source, rect=whole, core=whole, width=shape.width, height=shape.height),
+                step.parameters,
             )
         return shape.grid.count
 
     return work
-
-

@@ -7,13 +7,14 @@ from itertools import islice
 
 import cv2
 import msgspec
+import numpy as np
 
 from producers.cutting import encode_frame
 from producers.grids import tile_halo
 from producers.sources import open_source
 from streamproc.model import Frame, FrameKey, Grid, TileHeader
-from streamproc.operators.pixels import encode
 from streamproc.operators.pipeline import Pipeline
+from streamproc.operators.pixels import encode
 from streamproc.settings import Settings
 
 FRAMES = 12
@@ -62,12 +63,11 @@ def make_material(shape: Shape, pipeline: Pipeline, settings: Settings) -> Mater
     halo = tile_halo(pipeline.halo, "jpeg")
     with open_source("builtin", settings) as source:
         for number, frame in enumerate(islice(source, 0, FRAMES * 8, 8)):
-            pixels = cv2.resize(frame.pixels, (shape.width, shape.height), interpolation=cv2.INTER_AREA)
+            size = (shape.width, shape.height)
+            pixels = np.asarray(cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
             sized = Frame(pixels=pixels, captured_ns=frame.captured_ns)
             key = FrameKey("bench", "bench", number)
-            frames.append(
-                encode_frame(sized, key, grid=shape.grid, halo=halo, codec="jpeg", jpeg_quality=QUALITY)
-            )
+            frames.append(encode_frame(sized, key, grid=shape.grid, halo=halo, codec="jpeg", jpeg_quality=QUALITY))
             whole.append(encode(pixels, "jpeg", QUALITY))
     return Material(shape=shape, frames=frames, whole=whole)
 

@@ -47,10 +47,19 @@ def measure_all(
         chosen = pipelines or _usual_pipelines(folder)
         with ephemeral(progress=told) as cluster:
             settings = load_settings(bootstrap=cluster.bootstrap)
-            pids = [node.pid for node in cluster.nodes if node.pid is not None]
+            pids = [node.pid for node in cluster.nodes]
             runs = [
                 _measure(
-                    name, pipeline, file, shape, settings, pids=pids, seconds=seconds, workers=workers, folder=folder, told=told
+                    name,
+                    pipeline,
+                    file,
+                    shape,
+                    settings,
+                    pids=pids,
+                    seconds=seconds,
+                    workers=workers,
+                    folder=folder,
+                    told=told,
                 )
                 for name, (pipeline, file) in chosen.items()
                 for shape in shapes

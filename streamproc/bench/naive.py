@@ -50,7 +50,11 @@ def _app(bootstrap: str, source: str, target: str, pipeline: Pipeline) -> faust.
                 height=rect.height,
             )
             window = Window(
-                pixels=pixels, rect=rect, core=header.core, width=header.frame_width, height=header.frame_height
+                pixels=pixels,
+                rect=rect,
+                core=header.core,
+                width=header.frame_width,
+                height=header.frame_height,
             )
             found = pipeline.run(window, header.sequence)
             await results.send(key=event.key, value=wire.encode_results(found))

@@ -187,9 +187,7 @@ class LocalCluster:
         """What runs in part, the missing nodes' ports free: those that run know the others by these ports."""
         identity = read_identity(self.folder)
         if identity is None:
-            raise BrokerError(
-                f"{self.folder / IDENTITY_FILE} is gone: stop this cluster, then start it again"
-            )
+            raise BrokerError(f"{self.folder / IDENTITY_FILE} is gone: stop this cluster, then start it again")
         for node in run.nodes:
             if not node.process.alive:
                 require_free(node.port)
@@ -239,9 +237,7 @@ class LocalCluster:
         try:
             left = end(processes, graceful_s=graceful_s)
         except PermissionError:
-            raise BrokerError(
-                f"the broker of {self.folder} belongs to another user: ask them to stop it"
-            ) from None
+            raise BrokerError(f"the broker of {self.folder} belongs to another user: ask them to stop it") from None
         if left:
             pids = ", ".join(str(process.pid) for process in left)
             raise BrokerError(f"the kernel did not end the broker's process {pids}: look at that process")

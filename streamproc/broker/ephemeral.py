@@ -28,9 +28,7 @@ GUARD_S = 30.0
 
 
 @contextmanager
-def ephemeral(
-    brokers: int = 1, *, progress: Progress = silent, ready_s: float = READY_S
-) -> Iterator[ClusterStatus]:
+def ephemeral(brokers: int = 1, *, progress: Progress = silent, ready_s: float = READY_S) -> Iterator[ClusterStatus]:
     """Run a cluster and yield how it is; kill it and delete its records at the end.
 
     Args:

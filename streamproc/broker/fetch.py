@@ -77,9 +77,7 @@ def _populate(folder: Path, jars: Sequence[Jar], progress: Progress, download: D
         shutil.rmtree(work, ignore_errors=True)
 
 
-def fetch_all(
-    jars: Sequence[Jar], repository: Path, into: Path, *, progress: Progress, download: Download
-) -> None:
+def fetch_all(jars: Sequence[Jar], repository: Path, into: Path, *, progress: Progress, download: Download) -> None:
     """Download jars side by side into a new folder; their sums are not looked at here.
 
     Raises:

@@ -87,9 +87,7 @@ def check_jars(folder: Path, jars: Iterable[Jar]) -> None:
             with (folder / name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise BrokerError(
-                f"the jar {name} is missing or unreadable ({error.strerror}): {remedy}"
-            ) from None
+            raise BrokerError(f"the jar {name} is missing or unreadable ({error.strerror}): {remedy}") from None
         if found != jar.sha256:
             raise BrokerError(
                 f"the jar {name} is not the one streamproc was released with "
@@ -97,6 +95,4 @@ def check_jars(folder: Path, jars: Iterable[Jar]) -> None:
             )
     for extra in sorted(folder.glob("*.jar")):
         if extra.name not in expected:
-            raise BrokerError(
-                f"the jar {extra.name} does not belong to Apache Kafka {KAFKA_VERSION}: {remedy}"
-            )
+            raise BrokerError(f"the jar {extra.name} does not belong to Apache Kafka {KAFKA_VERSION}: {remedy}")

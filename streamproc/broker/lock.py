@@ -47,9 +47,7 @@ def resolve() -> list[Jar]:
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(repo_cache=Path(folder))
         wanted = [
-            context.create_dependency(
-                Coordinate(groupId=group, artifactId=name, version=version, scope="compile")
-            )
+            context.create_dependency(Coordinate(groupId=group, artifactId=name, version=version, scope="compile"))
             for group, name, version in WANTED
         ]
         named, needed = context.resolver.resolve(wanted)
@@ -80,9 +78,7 @@ def summed(jars: Sequence[Jar]) -> list[Jar]:
 def main() -> int:
     """Write the lock and say what changed in it."""
     parser = argparse.ArgumentParser(prog="python -m streamproc.broker.lock", description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).with_name(LOCK_NAME), help="the lock to write"
-    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name(LOCK_NAME), help="the lock to write")
     out: Path = parser.parse_args().out
     before = set(parse_lock(out.read_text(encoding="ascii"))) if out.exists() else set()
     jars = summed(resolve())

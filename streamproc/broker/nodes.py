@@ -79,11 +79,7 @@ def format_nodes(runtime: Runtime, cluster: Path, identity: Identity) -> None:
     """
     ids = range(1, len(identity.ports) + 1)
     with ThreadPoolExecutor(len(ids)) as pool:
-        list(
-            pool.map(
-                lambda node_id: _format(runtime, node_folder(cluster, node_id), identity.cluster_id), ids
-            )
-        )
+        list(pool.map(lambda node_id: _format(runtime, node_folder(cluster, node_id), identity.cluster_id), ids))
 
 
 def _format(runtime: Runtime, folder: Path, cluster_id: str) -> None:
@@ -141,11 +137,7 @@ def last_words(log: Path) -> str:
 
 def telling_lines(text: str, *, most: int = 3) -> str:
     """The last lines that tell of an error, else the last lines; never the frames of a Java stack."""
-    lines = [
-        line.strip()
-        for line in text.splitlines()
-        if line.strip() and not re.match(r"\s+(at |\.\.\. \d)", line)
-    ]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not re.match(r"\s+(at |\.\.\. \d)", line)]
     errors = [line for line in lines if re.search(r"\b(ERROR|FATAL)\b|Exception\b|\bError\b", line)]
     chosen = list(dict.fromkeys(errors or lines))[-most:]
     return " | ".join(chosen) or "(it said nothing)"

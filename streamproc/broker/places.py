@@ -37,9 +37,7 @@ def usable_path(folder: Path, *, forbidden: str, why: str) -> Path:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise BrokerError(
-            f"the path {text!r} is not valid UTF-8, Java cannot open it: choose another folder"
-        ) from None
+        raise BrokerError(f"the path {text!r} is not valid UTF-8, Java cannot open it: choose another folder") from None
     return absolute
 
 

@@ -66,9 +66,7 @@ def _born_by_proc(pid: int) -> str | None:
 def _born_by_ps(pid: int) -> str | None:
     # lstart is a date in the language of the locale: C, so that it compares equal in another terminal.
     command = ["/bin/ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=PS_S, env={"LC_ALL": "C"}, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PS_S, env={"LC_ALL": "C"}, check=False)
     state, _, start = done.stdout.strip().partition(" ")
     if not start or state.startswith("Z"):
         return None

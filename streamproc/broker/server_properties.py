@@ -55,9 +55,7 @@ def server_properties(*, node_id: int, ports: Sequence[NodePorts], data: Path) -
 
 def _listeners(own: NodePorts, ports: Sequence[NodePorts]) -> dict[str, str]:
     return {
-        "controller.quorum.voters": ",".join(
-            f"{i}@{HOST}:{p.controller}" for i, p in enumerate(ports, start=1)
-        ),
+        "controller.quorum.voters": ",".join(f"{i}@{HOST}:{p.controller}" for i, p in enumerate(ports, start=1)),
         "listeners": f"PLAINTEXT://{HOST}:{own.client},CONTROLLER://{HOST}:{own.controller}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{own.client}",
         "inter.broker.listener.name": "PLAINTEXT",

@@ -16,12 +16,14 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def bench(
     seconds: Annotated[float, typer.Option(min=2, max=120, help="Length of each measurement.")] = 8,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes, and processes of the plain loops.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Worker processes, and processes of the plain loops.")
+    ] = 2,
     pipeline: Annotated[
         Path | None, typer.Option(help="Measure this pipeline; default: the built-in one, and edges alone.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")] = None,
-    as_json: Json = False,  # noqa: FBT002 - a switch of the command line
+    as_json: Json = False,
 ) -> None:
     """Measure plain loops, Faust used naively, and this pipeline, in one go on a broker of its own.
 

@@ -19,9 +19,7 @@ app = typer.Typer(
 
 Folder = Annotated[
     Path | None,
-    typer.Option(
-        "--dir", help="Folder of the cluster. Default: streamproc/broker in the user's data folder."
-    ),
+    typer.Option("--dir", help="Folder of the cluster. Default: streamproc/broker in the user's data folder."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as one line of JSON.")]
 
@@ -54,9 +52,7 @@ def start(
 @app.command()
 def stop(
     folder: Folder = None,
-    delete_data: Annotated[
-        bool, typer.Option("--delete-data", help="Delete its topics and records as well.")
-    ] = False,
+    delete_data: Annotated[bool, typer.Option("--delete-data", help="Delete its topics and records as well.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Stop it; its records stay. When nothing runs, say so and exit with 0."""

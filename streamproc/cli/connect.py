@@ -16,7 +16,8 @@ SettingsFile: TypeAlias = Annotated[
     Path | None, typer.Option("--settings", help="TOML file of settings; overrides STREAMPROC_* variables.")
 ]
 Bootstrap: TypeAlias = Annotated[
-    str | None, typer.Option(help="Kafka bootstrap servers; default: STREAMPROC_BOOTSTRAP, else the local broker.")
+    str | None,
+    typer.Option(help="Kafka bootstrap servers; default: STREAMPROC_BOOTSTRAP, else the local broker."),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
@@ -31,7 +38,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def demo(
-    source: Annotated[str, typer.Option(help="Picture, folder, glob, video file, 'builtin' or 'synthetic'.")] = "builtin",
+    source: Annotated[
+        str, typer.Option(help="Picture, folder, glob, video file, 'builtin' or 'synthetic'.")
+    ] = "builtin",
     frames: Annotated[int | None, typer.Option(min=1, help="At most so many; default: all (builtin: 120).")] = None,
     codec: Annotated[str, typer.Option(help="How tiles are encoded: jpeg, png or raw.")] = "jpeg",
     grid: Annotated[str, typer.Option(help="Rows and columns of tiles, like 2x3, or auto.")] = "auto",
@@ -40,7 +49,7 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Folder for events.jsonl, report.html and pictures.")] = None,
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
-    as_json: Json = False,  # noqa: FBT002 - a switch of the command line
+    as_json: Json = False,
 ) -> None:
     """Run everything at once: broker unless one is given, topics, workers, producer, until each frame has its outcome.
 
@@ -58,7 +67,10 @@ def demo(
         raise UsageError(f"--out {out}: this is a file, name a folder")
     limit = frames if frames is not None or source not in {"builtin", "synthetic"} else BUILTIN_FRAMES
     told = _quiet if as_json else _say
-    with TemporaryDirectory(prefix="streamproc-demo-") as scratch, open_source(source, settings, notice=told) as opened:
+    with (
+        TemporaryDirectory(prefix="streamproc-demo-") as scratch,
+        open_source(source, settings, notice=told) as opened,
+    ):
         told(opened.describe())
         options = DemoOptions(
             camera="demo",
@@ -77,14 +89,17 @@ def demo(
             if out is not None:
                 told("writing the report")
                 write_outputs(
-                    result, options, folder=out, source=opened.describe(), started=started, command=_command(),
+                    result,
+                    options,
+                    folder=out,
+                    source=opened.describe(),
+                    started=started,
+                    command=_command(),
                     seconds=time.monotonic() - started_s,
                 )
 
         with _stop_on_signals() as stop, _bar(total, quiet=as_json) as progress:
-            result = run_demo(
-                opened, settings, options, told=told, progress=progress, stop=stop, finish=finish
-            )
+            result = run_demo(opened, settings, options, told=told, progress=progress, stop=stop, finish=finish)
     _tell(result, out, seconds=time.monotonic() - started_s, as_json=as_json)
     _end(result, interrupted=stop.is_set())
 
@@ -158,7 +173,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
     """The first Ctrl-C ends the source and waits for what was published; the second ends at once."""
     stop = threading.Event()
 
-    def handle(number: int, _frame: object) -> None:
+    def handle(_number: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
@@ -174,7 +189,13 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 @contextmanager
 def _bar(total: int | None, *, quiet: bool) -> Iterator[Any]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, disable=quiet or not err.is_terminal, transient=True) as progress:
         sent = progress.add_task("published", total=total)
         done = progress.add_task("with an outcome", total=total)

@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 def doctor(
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
-    as_json: Json = False,  # noqa: FBT002 - a switch of the command line
+    as_json: Json = False,
 ) -> None:
     """Look at this machine, the broker and the settings; exit 1 if something is wrong."""
     findings = [*_machine(), *_cluster(settings_for(settings_file, bootstrap=bootstrap))]
@@ -62,7 +62,9 @@ def _machine() -> Iterator[Finding]:
     yield _java()
     free = shutil.disk_usage(tempfile.gettempdir()).free
     yield Finding(
-        "disk", "ok" if free > _FREE_BYTES else "warning", f"{free / 2**30:.1f} GiB free in {tempfile.gettempdir()}"
+        "disk",
+        "ok" if free > _FREE_BYTES else "warning",
+        f"{free / 2**30:.1f} GiB free in {tempfile.gettempdir()}",
     )
 
 

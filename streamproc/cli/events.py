@@ -25,16 +25,21 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def events(
     camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events until Ctrl-C.")] = False,  # noqa: FBT002
-    since: Annotated[str | None, typer.Option("--from", help="Time (2026-01-31T12:00:00) or age (90s, 15m, 2h).")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events until Ctrl-C.")] = False,
+    since: Annotated[
+        str | None, typer.Option("--from", help="Time (2026-01-31T12:00:00) or age (90s, 15m, 2h).")
+    ] = None,
     until: Annotated[str | None, typer.Option("--to", help="The same, exclusive.")] = None,
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
-    as_json: Json = False,  # noqa: FBT002
+    as_json: Json = False,
 ) -> None:
     """Print events, oldest first within a camera: one line each, or CloudEvents JSON lines with --json."""
     now_s = time.time()
-    since_ms, until_ms = parse_time(since, now_s=now_s, name="--from"), parse_time(until, now_s=now_s, name="--to")
+    since_ms, until_ms = (
+        parse_time(since, now_s=now_s, name="--from"),
+        parse_time(until, now_s=now_s, name="--to"),
+    )
     if since_ms is not None and until_ms is not None and until_ms <= since_ms:
         raise UsageError(f"--to {until} is not after --from {since}")
     settings = settings_for(settings_file, bootstrap=bootstrap)
@@ -86,7 +91,9 @@ def parse_time(text: str | None, *, now_s: float, name: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{name} {text!r}: use a time like 2026-01-31T12:00:00 or an age like 90s, 15m, 2h, 1d") from None
+        raise UsageError(
+            f"{name} {text!r}: use a time like 2026-01-31T12:00:00 or an age like 90s, 15m, 2h, 1d"
+        ) from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

@@ -35,7 +35,7 @@ app.command("doctor")(doctor.doctor)
 INTERRUPTED = 130
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"streamproc {__version__}")
         raise typer.Exit
@@ -43,9 +43,9 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def _options(
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,  # noqa: FBT002
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
     log_level: Annotated[str, typer.Option(help="Lowest level of log lines shown: DEBUG, INFO, WARNING.")] = "WARNING",
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON objects.")] = False,  # noqa: FBT002
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON objects.")] = False,
 ) -> None:
     configure_logging(level=log_level.upper(), as_json=log_json)
 

@@ -42,14 +42,10 @@ def produce(
     camera: Annotated[str, typer.Option(help="Name of the camera.")],
     codec: Annotated[str, typer.Option(help="How tiles are encoded: jpeg, png or raw.")] = "jpeg",
     grid: Annotated[str, typer.Option(help="Rows and columns of tiles, like 2x3, or auto.")] = "auto",
-    fps: Annotated[
-        str, typer.Option(help="Frames a second: a number, max, or source (its own speed).")
-    ] = "source",
+    fps: Annotated[str, typer.Option(help="Frames a second: a number, max, or source (its own speed).")] = "source",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many frames.")] = None,
     run: Annotated[str | None, typer.Option(help="Name of this run; default: file-TIME-RANDOM.")] = None,
-    pipeline: Annotated[
-        Path | None, typer.Option(help="Pipeline file, for the halo; default: the built-in.")
-    ] = None,
+    pipeline: Annotated[Path | None, typer.Option(help="Pipeline file, for the halo; default: the built-in.")] = None,
     tiles_pattern: Annotated[
         str | None, typer.Option(help="Names of a folder's tile files, like '{name}_{row}_{col}.png'.")
     ] = None,
@@ -106,9 +102,7 @@ def split(
     pixels = read_picture(picture, max_pixels=settings.max_frame_pixels, notices=Notices(_say))
     written = write_tiles(pixels, chosen, out, name=picture.stem, force=force)
     height, width = pixels.shape[:2]
-    typer.echo(
-        f"{len(written)} tiles of {width}x{height} px in {out}: {written[0].name} to {written[-1].name}"
-    )
+    typer.echo(f"{len(written)} tiles of {width}x{height} px in {out}: {written[0].name} to {written[-1].name}")
 
 
 def parse_codec(text: str) -> Codec:

@@ -21,7 +21,7 @@ def create(
     bootstrap: Bootstrap = None,
     partitions: int | None = typer.Option(None, help="Partitions of each topic."),
     replication: int | None = typer.Option(None, help="Replication factor."),
-    as_json: Json = False,  # noqa: FBT002 - a switch of the command line
+    as_json: Json = False,
 ) -> None:
     """Create the topics that are missing; existing ones are left as they are."""
     settings = settings_for(settings_file, bootstrap=bootstrap, partitions=partitions, replication=replication)
@@ -43,7 +43,7 @@ def check(
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
     partitions: int | None = typer.Option(None, help="Partitions each topic should have."),
-    as_json: Json = False,  # noqa: FBT002
+    as_json: Json = False,
 ) -> None:
     """Compare the topics with what they must be; exit 1 and say what differs."""
     settings = settings_for(settings_file, bootstrap=bootstrap, partitions=partitions)

@@ -13,7 +13,8 @@ from streamproc.cli.connect import Bootstrap, SettingsFile, pipeline_for, settin
 
 def worker(
     role: Annotated[
-        str, typer.Option(help="What runs here: extract (tiles to features), aggregate (features to events), all.")
+        str,
+        typer.Option(help="What runs here: extract (tiles to features), aggregate (features to events), all."),
     ] = "all",
     pipeline: Annotated[Path | None, typer.Option(help="Pipeline file; default: the built-in pipeline.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of the Prometheus exporter; 0 is off.")] = None,
@@ -29,8 +30,6 @@ def worker(
 
     if role not in ROLES:
         raise UsageError(f"--role {role!r}: use one of {', '.join(ROLES)}")
-    settings = settings_for(
-        settings_file, bootstrap=bootstrap, metrics_port=metrics_port, worker_threads=threads
-    )
+    settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port, worker_threads=threads)
     logging.getLogger("streamproc").setLevel(min(logging.INFO, logging.getLogger("streamproc").level))
     run_worker(settings, role=ROLES[role], pipeline=pipeline_for(pipeline), parent_pid=parent_pid)

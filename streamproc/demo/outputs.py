@@ -89,7 +89,11 @@ def _samples(result: DemoResult, options: DemoOptions) -> list[Sample]:
             continue  # retention was faster; the report shows what there is
         samples.append(
             Sample(
-                event=event, pixels=seen.pixels, edges=pictures.get(sequence), cores=list(seen.cores), halo=seen.halo
+                event=event,
+                pixels=seen.pixels,
+                edges=pictures.get(sequence),
+                cores=list(seen.cores),
+                halo=seen.halo,
             )
         )
     return samples
@@ -122,7 +126,11 @@ def _edge_pictures(
             data = events.get(about[0].sequence, {}).get("data")
             if data is not None:
                 found[about[0].sequence] = decode(
-                    record.value, codec="png", pixel_format="gray8", width=data["width"], height=data["height"]
+                    record.value,
+                    codec="png",
+                    pixel_format="gray8",
+                    width=data["width"],
+                    height=data["height"],
                 )
     return found
 
@@ -138,7 +146,13 @@ def _stages(result: DemoResult, options: DemoOptions) -> list[Stage]:
         Stage(name=f"extract x{options.workers}", detail=each, count=tiles, lanes=options.workers),
         Stage(name="features", detail=f"{lanes} partitions", kind="topic", count=tiles, lanes=lanes),
         Stage(name=f"assemble x{options.workers}", detail=each, count=f"{len(result.events)} frames"),
-        Stage(name="events", detail="one for each frame", kind="topic", count=f"{len(result.events)} events", lanes=lanes),
+        Stage(
+            name="events",
+            detail="one for each frame",
+            kind="topic",
+            count=f"{len(result.events)} events",
+            lanes=lanes,
+        ),
         Stage(name="edges", detail="pictures for viewers", kind="topic", lanes=lanes),
     ]
 

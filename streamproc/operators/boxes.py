@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 from streamproc.errors import BadMessage
 from streamproc.model import Boxes
 
-NESTED = (
-    0.7  # share of the smaller box inside the larger from which both are one object, seen twice at a seam
-)
+NESTED = 0.7  # share of the smaller box inside the larger from which both are one object, seen twice at a seam
 
 
 def pack_boxes(label: str, xyxy: NDArray[np.floating], score: NDArray[np.floating], *, iou: float) -> Boxes:

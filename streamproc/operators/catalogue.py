@@ -37,9 +37,7 @@ def orb_halo(_params: Params) -> int:
 
 
 def _limit() -> Parameter:
-    return Parameter(
-        name="limit", default=500, low=1, high=MOST_POINTS, meaning="strongest points kept of a frame"
-    )
+    return Parameter(name="limit", default=500, low=1, high=MOST_POINTS, meaning="strongest points kept of a frame")
 
 
 def _seam_size(default: int) -> Parameter:
@@ -81,9 +79,7 @@ _ROWS: tuple[Operator, ...] = (
         gives="gray",
         exact="exact",
         parameters=(
-            Parameter(
-                name="level", default=127, low=0, high=255, meaning="grey level; what is above is white"
-            ),
+            Parameter(name="level", default=127, low=0, high=255, meaning="grey level; what is above is white"),
             Parameter(name="inverse", default=False, meaning="make it black instead"),
         ),
         meaning="black and white",
@@ -95,9 +91,7 @@ _ROWS: tuple[Operator, ...] = (
         accepts=("color", "gray"),
         exact="exact",
         parameters=(
-            Parameter(
-                name="ksize", default=5, low=1, high=63, odd=True, meaning="width of the kernel, pixels"
-            ),
+            Parameter(name="ksize", default=5, low=1, high=63, odd=True, meaning="width of the kernel, pixels"),
             Parameter(name="sigma", default=0.0, low=0, high=100, meaning="pixels; 0 takes it from ksize"),
         ),
         halo=intensity.gaussian_halo,
@@ -118,9 +112,7 @@ _ROWS: tuple[Operator, ...] = (
         run=edges.canny,
         exact="exact",
         parameters=(
-            Parameter(
-                name="low", default=50.0, low=0, high=4096, meaning="gradient of a weak edge, grey levels"
-            ),
+            Parameter(name="low", default=50.0, low=0, high=4096, meaning="gradient of a weak edge, grey levels"),
             Parameter(name="high", default=150.0, low=0, high=4096, meaning="gradient of a strong edge"),
             Parameter(name="l2", default=False, meaning="Euclidean gradient instead of |dx| + |dy|"),
         ),
@@ -134,9 +126,7 @@ _ROWS: tuple[Operator, ...] = (
         exact="exact",
         parameters=(
             Parameter(name="k", default=0.04, low=0, high=0.25, meaning="Harris' constant"),
-            Parameter(
-                name="threshold", default=0.001, low=0, high=1, meaning="response of a corner, at least above"
-            ),
+            Parameter(name="threshold", default=0.001, low=0, high=1, meaning="response of a corner, at least above"),
             _limit(),
         ),
         halo=harris_halo,
@@ -148,9 +138,7 @@ _ROWS: tuple[Operator, ...] = (
         run=corners.fast,
         exact="exact",
         parameters=(
-            Parameter(
-                name="threshold", default=20, low=1, high=255, meaning="contrast of the circle, grey levels"
-            ),
+            Parameter(name="threshold", default=20, low=1, high=255, meaning="contrast of the circle, grey levels"),
             _limit(),
         ),
         halo=fast_halo,
@@ -163,9 +151,7 @@ _ROWS: tuple[Operator, ...] = (
         exact="no",
         parameters=(
             _limit(),
-            Parameter(
-                name="scale_factor", default=1.2, low=1.05, high=2, meaning="between levels of the pyramid"
-            ),
+            Parameter(name="scale_factor", default=1.2, low=1.05, high=2, meaning="between levels of the pyramid"),
             Parameter(name="levels", default=8, low=1, high=16, meaning="levels of the pyramid"),
             Parameter(name="fast_threshold", default=20, low=1, high=255, meaning="contrast, grey levels"),
         ),
@@ -220,13 +206,9 @@ _ROWS: tuple[Operator, ...] = (
         accepts=("color", "gray"),
         exact="no",
         parameters=(
-            Parameter(
-                name="scale_factor", default=1.05, low=1.01, high=3, meaning="between sizes looked for"
-            ),
+            Parameter(name="scale_factor", default=1.05, low=1.01, high=3, meaning="between sizes looked for"),
             Parameter(name="stride_px", default=8, choices=(4, 8, 16), meaning="step of the search, pixels"),
-            Parameter(
-                name="min_score", default=0.5, low=-10, high=10, meaning="distance to the classifier's plane"
-            ),
+            Parameter(name="min_score", default=0.5, low=-10, high=10, meaning="distance to the classifier's plane"),
             _seam_size(256),
         ),
         halo=recognisers.seam_halo,

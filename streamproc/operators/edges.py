@@ -19,9 +19,7 @@ from streamproc.operators.table import Params, Window
 
 CANNY_HALO_PX = 2  # 1 for Sobel 3x3, 1 for thinning; with 1, 208 to 1086 wrong pixels per 384x500 frame
 WALL = 8192  # larger than any gradient of 8-bit pixels: |dx| + |dy| <= 2040
-DEPTH_PX = (
-    32  # of the first strips searched; of 48 tiles of photographs and films 22 needed no more, 39 at most 64
-)
+DEPTH_PX = 32  # of the first strips searched; of 48 tiles of photographs and films 22 needed no more, 39 at most 64
 REACHED = 128
 
 Gradient = NDArray[np.int16]

@@ -159,9 +159,7 @@ class Pipeline:
             BadPixels: The window is no uint8 picture, or its pixels do not fill it.
         """
         if not _covers(window, self.halo):
-            raise BadMessage(
-                "halo", f"the pipeline looks {self.halo} px around {window.core}, got {window.rect}"
-            )
+            raise BadMessage("halo", f"the pipeline looks {self.halo} px around {window.core}, got {window.rect}")
         pictures.require_pixels(window.pixels)
         if window.pixels.shape[:2] != (window.rect.height, window.rect.width):
             raise BadPixels(f"{window.pixels.shape} pixels do not fill {window.rect}")
@@ -177,12 +175,7 @@ def given(operator: Operator, kind: PixelKind) -> PixelKind:
 def _covers(window: Window, halo: int) -> bool:
     needed = window.core.grown(halo, width=window.width, height=window.height)
     rect = window.rect
-    return (
-        rect.x <= needed.x
-        and rect.y <= needed.y
-        and rect.right >= needed.right
-        and rect.bottom >= needed.bottom
-    )
+    return rect.x <= needed.x and rect.y <= needed.y and rect.right >= needed.right and rect.bottom >= needed.bottom
 
 
 class _Work:

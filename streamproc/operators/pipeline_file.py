@@ -139,9 +139,7 @@ def _input(wanted: object, operator: Operator, where: str, above: list[Step]) ->
     kind = given(operator, Pipeline(name="", steps=tuple(above)).kind_of(name))
     if kind not in operator.accepts:
         takes, others = " or ".join(operator.accepts), ", ".join(node for node in nodes if node != name)
-        raise PipelineError(
-            f'{where}: takes {takes} pixels, input "{name}" gives {kind}; other inputs: {others}'
-        )
+        raise PipelineError(f'{where}: takes {takes} pixels, input "{name}" gives {kind}; other inputs: {others}')
     return name
 
 

@@ -70,9 +70,7 @@ def split(pixels: NDArray[Any], grid: Grid, halo: int) -> list[Window]:
     windows: list[Window] = []
     for core in cut(width, height, grid):
         rect = core.grown(halo, width=width, height=height)
-        windows.append(
-            Window(pixels=pixels[rect.within(whole)], rect=rect, core=core, width=width, height=height)
-        )
+        windows.append(Window(pixels=pixels[rect.within(whole)], rect=rect, core=core, width=width, height=height))
     return windows
 
 

@@ -105,9 +105,7 @@ def points_of(facts: Facts) -> dict[str, list[Point]]:
     """Points of each feature that has some, strongest first as the event has them."""
     found: dict[str, list[Point]] = {}
     for name, feature in _mapping(_mapping(facts.event.get("data")).get("features")).items():
-        points = [
-            point for point in map(_point, _items(_mapping(feature).get("points"))) if point is not None
-        ]
+        points = [point for point in map(_point, _items(_mapping(feature).get("points"))) if point is not None]
         if points:
             found[str(name)] = points
     return found
@@ -131,14 +129,10 @@ def evidence_of(facts: Facts) -> dict[str, Any]:
     return {
         "topic": str(evidence.get("topic", "")),
         "offsets": [
-            (number, *(map(_whole, span)))
-            for number, span in sorted(ranges.items(), key=_by_number)
-            if len(span) == 2
+            (number, *(map(_whole, span))) for number, span in sorted(ranges.items(), key=_by_number) if len(span) == 2
         ],
         "pipeline": str(evidence.get("pipeline", "")),
-        "operators": [
-            (str(name), str(version)) for name, version in _mapping(evidence.get("operators")).items()
-        ],
+        "operators": [(str(name), str(version)) for name, version in _mapping(evidence.get("operators")).items()],
     }
 
 

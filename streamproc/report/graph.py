@@ -115,11 +115,9 @@ def step_nodes(steps: Sequence[Mapping[str, Any]]) -> list[Node]:
         name, operator = str(step["name"]), str(step["operator"])
         about = [operator] if operator != name else []
         about += [f"halo {step['halo']} px"] if step["halo"] else []
-        about += [f"every {step['every']}."] if step["every"] != 1 else []
+        about += [f"1 in {step['every']} frames"] if step["every"] != 1 else []
         kind = "process" if step["kind"] == "transform" else "measure"
-        nodes.append(
-            Node(key=name, name=name, lines=", ".join(about), kind=kind, inputs=(str(step["input"]),))
-        )
+        nodes.append(Node(key=name, name=name, lines=", ".join(about), kind=kind, inputs=(str(step["input"]),)))
     return nodes
 
 
@@ -180,9 +178,7 @@ def _columns(nodes: Sequence[Node]) -> list[list[Node]]:
         if node.key not in depths:
             before = [known[key] for key in node.inputs if key in known and key not in passed]
             inner = passed | {node.key}
-            depths[node.key] = 1 + max(
-                (depth(one, inner) for one in before if one.key not in inner), default=-1
-            )
+            depths[node.key] = 1 + max((depth(one, inner) for one in before if one.key not in inner), default=-1)
         return depths[node.key]
 
     columns: dict[int, list[Node]] = {}
@@ -204,9 +200,7 @@ def _elbow(source: Place, target: Place, height: int) -> str:
     if target[0] <= source[0]:
         x = target[0] + BOX_WIDTH / 2
         return f"M{x:g} {source[1] + height:g}V{target[1] - ARROW:g}"
-    return (
-        f"M{source[0] + INDENT / 2:g} {source[1] + height:g}V{target[1] + height / 2:g}H{target[0] - ARROW:g}"
-    )
+    return f"M{source[0] + INDENT / 2:g} {source[1] + height:g}V{target[1] + height / 2:g}H{target[0] - ARROW:g}"
 
 
 def _box(node: Node, x: float, y: float, box_height: int) -> Box:

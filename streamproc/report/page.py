@@ -79,38 +79,53 @@ def render(report: Report, samples: Sequence[tuple[Facts, Sequence[Picture]]]) -
     Raises:
         ReportError: jinja2 or matplotlib is not installed.
     """
-    environment = _environment()
+    template = _environment().get_template("report.html")
     facts = frame_facts(report.events)
     counted = summary.tally(facts, report.events, report.counters)
-    script = _text_of("zoom.js")
-    steps = report.pipeline.describe()
+    hop_names, _ = series.hop_shares(counted.facts)
+    return template.render(
+        report=report,
+        samples=[_sample_view(one, pictures, hop_names) for one, pictures in samples],
+        plots=plots_of(counted.facts, report.seconds),
+        excerpts=_excerpts(counted.facts),
+        hop_meanings={name: HOP_MEANINGS[name] for name in hop_names if name in HOP_MEANINGS},
+        **_figures(report, counted),
+        **_drawn(report),
+        **_assets(),
+    )
+
+
+def _figures(report: Report, counted: summary.Tally) -> dict[str, Any]:
     strip = summary.strip(counted)
-    hop_names, _ = series.hop_shares(counted.facts) if counted.facts else ([], [])
-    context: dict[str, Any] = {
-        "report": report,
+    return {
         "counted": counted,
         "verdict": summary.verdict(counted, report.problems),
         "strip": strip,
         "strip_cells": sum(cell.length for cell in strip),
         "figures": summary.key_figures(report, counted),
-        "stages": _drawings(graph.stage_nodes(report.stages)),
-        "steps": [step | {"told": _parameters(step)} for step in steps],
-        "steps_drawing": _drawings(graph.step_nodes(steps)),
-        "samples": [_sample_view(one, pictures, hop_names) for one, pictures in samples],
-        "plots": plots_of(counted.facts, report.seconds),
         "outcomes": summary.outcome_rows(counted),
         "tiles": summary.tile_rows(report.tiles, int(report.counters.get(TILES, 0))),
         "counters": _counters(report.counters),
-        "excerpts": _excerpts(counted.facts),
-        "style": _text_of("style.css"),
-        "script": script,
-        "script_hash": _integrity(script),
-        "hop_meanings": {name: HOP_MEANINGS[name] for name in hop_names if name in HOP_MEANINGS},
-        "exactness": EXACTNESS,
         "duration": text.seconds(report.seconds),
         "problems": _problems(report.problems),
     }
-    return environment.get_template("report.html").render(context)
+
+
+def _drawn(report: Report) -> dict[str, Any]:
+    steps = report.pipeline.describe()
+    return {
+        "stages": _drawings(graph.stage_nodes(report.stages)),
+        "steps": [step | {"told": _parameters(step)} for step in steps],
+        "steps_drawing": _drawings(graph.step_nodes(steps)),
+        "exactness": EXACTNESS,
+    }
+
+
+def _assets() -> dict[str, str]:
+    """Style and script, and the hash by which the page's policy lets this script run and no other."""
+    script = _text_of("zoom.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {"style": _text_of("style.css"), "script": script, "script_hash": f"sha256-{digest}"}
 
 
 @cache
@@ -131,11 +146,6 @@ def _environment() -> Environment:
 
 def _text_of(name: str) -> str:
     return resources.files("streamproc.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _integrity(script: str) -> str:
-    """The hash by which the page's security policy lets this script run, and no other."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _drawings(nodes: Sequence[graph.Node]) -> dict[str, graph.Drawing] | None:

@@ -88,12 +88,8 @@ def _edges(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
     if sample.edges is None:
         why = f"the frame is {facts.outcome}" if facts.outcome != "complete" else "the pipeline finds none"
         height, width = sample.pixels.shape[:2]
-        return Picture(
-            kind="edges", title="Edges", caption="", alt=f"No edges: {why}.", width=width, height=height
-        )
-    density = (
-        facts.edges.density if facts.edges else float(np.count_nonzero(sample.edges) / sample.edges.size)
-    )
+        return Picture(kind="edges", title="Edges", caption="", alt=f"No edges: {why}.", width=width, height=height)
+    density = facts.edges.density if facts.edges else float(np.count_nonzero(sample.edges) / sample.edges.size)
     caption = f"{text.percent(density)} of the frame"
     alt = f"Edges of frame {facts.sequence} of {facts.camera}, white on black: {caption}"
     return _picture("edges", "Edges", caption, alt, mask_to_page(sample.edges), "png", most_bytes)
@@ -114,9 +110,7 @@ def _features(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
     objects = text.plural(len(facts.objects), "object")
     caption = objects if facts.objects else "no objects"
     told = ", ".join(name for _, name in legend)
-    alt = f"Frame {facts.sequence} of {facts.camera} with what was found: {caption}" + (
-        f", {told}" if told else ""
-    )
+    alt = f"Frame {facts.sequence} of {facts.camera} with what was found: {caption}" + (f", {told}" if told else "")
     return _picture("features", "Features and objects", caption, alt, drawn, "jpeg", most_bytes, legend)
 
 
@@ -168,9 +162,7 @@ def _scaled(rects: Sequence[Rect], scale: tuple[float, float]) -> list[Rect]:
     found = []
     for rect in rects:
         x, y = round(rect.x * across), round(rect.y * down)
-        found.append(
-            Rect(x, y, max(1, round(rect.right * across) - x), max(1, round(rect.bottom * down) - y))
-        )
+        found.append(Rect(x, y, max(1, round(rect.right * across) - x), max(1, round(rect.bottom * down) - y)))
     return found
 
 
@@ -195,11 +187,7 @@ def _missing_cores(cores: Sequence[Rect], facts: Facts) -> list[Rect]:
     """Cores of the tiles that the event says are missing."""
     xs, ys = sorted({core.x for core in cores}), sorted({core.y for core in cores})
     places = {(core.x, core.y): core for core in cores}
-    found = [
-        places.get((xs[col], ys[row]))
-        for row, col in facts.missing
-        if 0 <= row < len(ys) and 0 <= col < len(xs)
-    ]
+    found = [places.get((xs[col], ys[row])) for row, col in facts.missing if 0 <= row < len(ys) and 0 <= col < len(xs)]
     return [core for core in found if core is not None]
 
 
@@ -228,9 +216,7 @@ def _objects(facts: Facts, scale: tuple[float, float], page: Pixels, inset: int)
             min(max(y2 * down - inset, 0), height - 1),
         )
         found.append(
-            DetectedObject(
-                label=thing.label, score=thing.score, box=box, track=thing.track, source=thing.source
-            )
+            DetectedObject(label=thing.label, score=thing.score, box=box, track=thing.track, source=thing.source)
         )
     return found
 

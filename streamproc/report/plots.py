@@ -21,6 +21,7 @@ from streamproc.report.values import ReportError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID, ACCENT, WARN, BAD = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06"
@@ -92,16 +93,15 @@ def _latency(facts: Sequence[Facts]) -> Plot | None:
             floor = top
         if hops.binned:
             axes.stairs(hops.slowest, hops.bounds, baseline=None, color=INK, linewidth=0.7)
-        axes.set(
-            xlabel=_frames_axis(facts), ylabel="ms", ylim=(0, max(1e-3, 1.05 * float(hops.slowest.max())))
-        )
+        axes.set(xlabel=_frames_axis(facts), ylabel="ms", ylim=(0, max(1e-3, 1.05 * float(hops.slowest.max()))))
         axes.set_xlim(hops.bounds[0], hops.bounds[-1])
+        _whole_numbers(axes.xaxis, 8)
 
     legend = [(_css(colour), name.replace("_", " ")) for colour, name in zip(HOPS, hops.means, strict=False)]
     legend += [(_css(INK), "slowest of a group")] if hops.binned else []
     means = {name: float(np.nanmean(values)) for name, values in hops.means.items()}
     told = ", ".join(f"{name.replace('_', ' ')} {text.milliseconds(value)}" for name, value in means.items())
-    caption = f"Mean of each hop: {told}."
+    caption = f"Mean of each hop: {told}." if told else "Capture to event."
     return Plot(
         title="Latency of each frame, by hop",
         caption=caption,
@@ -125,7 +125,7 @@ def _latency_histogram(facts: Sequence[Facts]) -> Plot | None:
         if spread:
             _log_axis(axes)
         axes.set(xlabel="ms from capture to event", ylabel="frames")
-        _whole_numbers(axes)
+        _whole_numbers(axes.yaxis, 5)
 
     legend = [(_css(colour), f"{name} {text.milliseconds(value)}") for name, (value, colour) in marks.items()]
     told = ", ".join(name for _, name in legend)
@@ -147,17 +147,14 @@ def _content(facts: Sequence[Facts]) -> Plot | None:
         upper.set(ylabel="edge pixels, %", ylim=(0, _headroom(density)))
         lower.stairs(np.nan_to_num(objects), at, fill=True, color=HOPS[3])
         lower.set(ylabel="objects", xlabel=_frames_axis(facts), ylim=(0, max(1.0, _headroom(objects))))
-        _whole_numbers(lower)
+        _whole_numbers(lower.yaxis, 3)
         lower.set_xlim(at[0], at[-1])
+        _whole_numbers(lower.xaxis, 8)
         figure.align_ylabels()
 
     found = sum(len(one.objects) for one in facts)
     known = [one.edges.density for one in facts if one.edges]
-    told = (
-        f"edges cover {text.percent(min(known))} to {text.percent(max(known))} of a frame"
-        if known
-        else "no edges"
-    )
+    told = f"edges cover {text.percent(min(known))} to {text.percent(max(known))} of a frame" if known else "no edges"
     caption = f"{told.capitalize()}; {text.plural(found, 'object')} in {text.plural(len(facts), 'frame')}."
     return Plot(title="What was found in each frame", caption=caption, legend=(), svg=_svg("content", draw))
 
@@ -185,9 +182,7 @@ def _rates(facts: Sequence[Facts], seconds: float) -> Plot | None:
         axes.set_ylim(bottom=0)
 
     step = events[0][1] - events[0][0]
-    caption = (
-        f"{text.plural(len(out), 'event')} in {text.seconds((end - start) / 1e9)}, counted every {step:g} s."
-    )
+    caption = f"{text.plural(len(out), 'event')} in {text.seconds((end - start) / 1e9)}, counted every {step:g} s."
     legend = ((_css(HOPS[0]), "events out"), *([(_css(INK), "frames in")] if captures is not None else []))
     return Plot(title="Frames per second", caption=caption, legend=legend, svg=_svg("rates", draw))
 
@@ -222,9 +217,7 @@ def _inline(document: str, name: str) -> str:
     element = re.sub(r'(href="|url\()#', rf"\g<1>#{name}-", element)
     element = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", element)
     element = re.sub(r"#0a0[bc]\d\d", lambda found: _css(found[0]), element)
-    return re.sub(
-        r'<svg\b[^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" \1 aria-hidden="true">', element, count=1
-    )
+    return re.sub(r'<svg\b[^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" \1 aria-hidden="true">', element, count=1)
 
 
 def _log_axis(axes: Axes) -> None:
@@ -236,10 +229,10 @@ def _log_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _whole_numbers(axes: Axes) -> None:
+def _whole_numbers(axis: Axis, most: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axis.set_major_locator(MaxNLocator(nbins=most, integer=True))
 
 
 def _css(colour: str) -> str:

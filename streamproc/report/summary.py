@@ -176,10 +176,7 @@ def strip(counted: Tally) -> list[Cell]:
     names += [SILENT] * (counted.expected - len(names))
     cells = min(len(names), STRIP_CELLS)
     bounds = [index * len(names) // cells for index in range(cells + 1)] if cells else [0]
-    worst = [
-        (min(names[start:end], key=_WORST_FIRST.index), start, end)
-        for start, end in itertools.pairwise(bounds)
-    ]
+    worst = [(min(names[start:end], key=_WORST_FIRST.index), start, end) for start, end in itertools.pairwise(bounds)]
     return _merged(worst, per_frame=cells == len(names))
 
 

@@ -52,8 +52,12 @@ def seconds(value: float) -> str:
 
 
 def percent(share: float | None) -> str:
-    """0.0734 as "7.3 %"; None as a dash."""
-    return DASH if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"
+    """0.0734 as "7.3 %"; None as a dash. Almost nothing and almost all are never rounded to none and all."""
+    if share is None or not math.isfinite(share):
+        return DASH
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    return "> 99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
 
 
 def moment(nanoseconds: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -110,11 +111,21 @@ def test_records_of_an_assignment_that_is_gone_are_ignored() -> None:
     assert not any(event.acked for event in batch.events)
 
 
+def test_a_revoked_assignment_leaves_no_frame_behind_to_expire_later() -> None:
+    aggregator = Aggregator(frame_deadline_s=0.001)
+    aggregator.take(features(index=0), features(index=1), generation=3)
+    aggregator.aggregation.let_go(3)
+    late = aggregator.take(features(index=2), generation=3)
+    time.sleep(0.01)
+    assert events(aggregator.run(batch_of())) == events(late) == []
+    assert aggregator.aggregation.holds_frames is False
+    again = aggregator.take(*(features(index=index) for index in range(4)), generation=4)
+    assert [data["outcome"] for data in events(again)] == ["complete"]
+
+
 def test_an_empty_batch_looks_at_deadlines() -> None:
     aggregator = Aggregator(frame_deadline_s=0.001)
     aggregator.take(features(index=0), features(index=1))
-    import time
-
     time.sleep(0.01)
     batch = aggregator.run(batch_of())
     assert [data["outcome"] for data in events(batch)] == ["partial"]

@@ -57,7 +57,7 @@ class Bench:
 
     async def sent(self, count: int) -> None:
         for _ in range(count):
-            await asyncio.to_thread(self.publisher.sent.acquire, True, 5)
+            await asyncio.to_thread(self.publisher.sent.acquire, timeout=5)
 
 
 async def _settle() -> None:

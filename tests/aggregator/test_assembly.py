@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,9 @@ def test_any_order_with_repeats_gives_one_complete_frame(order: list[int]) -> No
         lambda frames: st.permutations([(sequence, index) for sequence in range(frames) for index in range(4)])
     )
 )
-def test_frames_leave_in_order_of_their_sequence_however_their_tiles_come(order: list[tuple[int, int]]) -> None:
+def test_frames_leave_in_order_of_their_sequence_however_their_tiles_come(
+    order: list[tuple[int, int]],
+) -> None:
     feed = Feed()
     for sequence, index in order:
         feed.add(features(index=index, sequence=sequence))
@@ -160,7 +163,7 @@ def test_frames_already_emitted_are_not_emitted_again_after_a_restart() -> None:
         ({"pipeline": "p2"}, "pipeline"),
     ],
 )
-def test_a_tile_that_contradicts_the_others_rejects_the_frame(changes: dict[str, object], what: str) -> None:
+def test_a_tile_that_contradicts_the_others_rejects_the_frame(changes: dict[str, Any], what: str) -> None:
     feed = Feed()
     feed.add(features(index=0))
     feed.add(features(index=3))

@@ -60,9 +60,7 @@ def test_neither_the_order_of_tiles_nor_a_missing_one_confuses(
 
 
 POINTS = pack_points(np.array([[1.0, 2.0], [3.25, 4.0]]), np.array([0.5, 1e-7]), limit=3)
-BOXES = pack_boxes(
-    "face", np.array([[0.0, 0.0, 10.0, 10.0], [50.0, 0.0, 60.5, 9.0]]), np.array([3.0, 7.0]), iou=0.4
-)
+BOXES = pack_boxes("face", np.array([[0.0, 0.0, 10.0, 10.0], [50.0, 0.0, 60.5, 9.0]]), np.array([3.0, 7.0]), iou=0.4)
 COUNTS = Histogram(counts=[[1, 2], [3, 0]])
 SUMS = Statistics(count=4, total=[10, 1000], squares=[30, 255_000], low=[1, 0], high=[4, 255])
 

@@ -47,9 +47,7 @@ def linked(picture: Pixels, grid: Grid, low: float = 50, high: float = 150, *, l
 
 
 ONE_PIXEL = Cut(width=1, height=1, kind="noise", seed=0, channels=1, grid=Grid(1, 1), extra_halo=0)
-NEIGHBOURS_OF_ONE_PIXEL = Cut(
-    width=17, height=17, kind="noise", seed=1, channels=1, grid=Grid(2, 2), extra_halo=0
-)
+NEIGHBOURS_OF_ONE_PIXEL = Cut(width=17, height=17, kind="noise", seed=1, channels=1, grid=Grid(2, 2), extra_halo=0)
 ONE_ROW = Cut(width=90, height=1, kind="specks", seed=2, channels=1, grid=Grid(1, 6), extra_halo=3)
 
 
@@ -115,9 +113,7 @@ def faint_line(width: int, height: int, points: Sequence[tuple[int, int]]) -> Pi
     ],
     ids=["level", "stairs", "along a seam and back", "over many seams"],
 )
-def test_a_strong_end_lights_a_faint_line_through_all_tiles(
-    grid: Grid, points: list[tuple[int, int]]
-) -> None:
+def test_a_strong_end_lights_a_faint_line_through_all_tiles(grid: Grid, points: list[tuple[int, int]]) -> None:
     picture = faint_line(320, 192, points)
     whole = cv2.Canny(picture, 30, 200)
     assert np.count_nonzero(whole) > 250
@@ -130,9 +126,7 @@ def test_a_strong_end_lights_a_faint_line_through_all_tiles(
 def test_a_photograph_is_exact(grid: Grid, l2: bool) -> None:
     for picture in (gray(astronaut())[:200, :333], gray(photograph(320, 192))):
         for low, high in ((50, 150), (20, 60), (100, 101)):
-            assert np.array_equal(
-                linked(picture, grid, low, high, l2=l2), cv2.Canny(picture, low, high, L2gradient=l2)
-            )
+            assert np.array_equal(linked(picture, grid, low, high, l2=l2), cv2.Canny(picture, low, high, L2gradient=l2))
 
 
 def test_the_digest_is_that_of_the_contract() -> None:

@@ -47,9 +47,7 @@ def test_json_is_one_line_on_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("changed", "words"), [(True, "is ready"), (False, "was already running")])
-def test_start_says_whether_it_was_running(
-    monkeypatch: pytest.MonkeyPatch, changed: bool, words: str
-) -> None:
+def test_start_says_whether_it_was_running(monkeypatch: pytest.MonkeyPatch, changed: bool, words: str) -> None:
     monkeypatch.setattr(LocalCluster, "start", lambda *_, **__: Change(changed=changed, status=RUNNING))
     assert f"Apache Kafka 4.3.0 {words} at 127.0.0.1:9092" in run(app, ["start"]).stdout
 
@@ -64,9 +62,7 @@ def test_a_wrong_port_is_wrong_usage() -> None:
     assert run(app, ["start", "--port", "70000"]).exit_code == 2
 
 
-def test_the_default_folder_is_in_the_users_data_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_folder_is_in_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert LocalCluster().folder == tmp_path / "streamproc" / "broker"
     monkeypatch.setenv("XDG_DATA_HOME", "relative")

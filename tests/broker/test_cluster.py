@@ -39,9 +39,7 @@ def fake_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeJava:
 
 
 def run_of(*nodes: RunningNode) -> Run:
-    return Run(
-        version="4.3.0", bootstrap="127.0.0.1:1", cluster_id="x", started_at_s=time.time(), nodes=nodes
-    )
+    return Run(version="4.3.0", bootstrap="127.0.0.1:1", cluster_id="x", started_at_s=time.time(), nodes=nodes)
 
 
 def node(pid: int, born: str, *, node_id: int = 1) -> RunningNode:
@@ -62,9 +60,7 @@ def test_a_folder_that_never_was_a_cluster_is_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", [NOBODY, REUSED])
-def test_a_state_file_of_dead_processes_is_a_stopped_cluster_with_the_reason(
-    tmp_path: Path, gone: RunningNode
-) -> None:
+def test_a_state_file_of_dead_processes_is_a_stopped_cluster_with_the_reason(tmp_path: Path, gone: RunningNode) -> None:
     write(tmp_path, run_of(gone))
     status = LocalCluster(tmp_path).status()
     assert status.state == "stopped"
@@ -154,9 +150,7 @@ def test_a_cluster_does_not_change_its_size(tmp_path: Path) -> None:
         LocalCluster(tmp_path).start(brokers=3)
 
 
-def test_a_port_in_use_is_told_before_anything_is_fetched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_in_use_is_told_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "ensure_jars", lambda _: pytest.fail("fetched"))
     with socket.create_server((HOST, 0)) as server:
         port = server.getsockname()[1]
@@ -171,9 +165,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, fake_java: FakeJav
         LocalCluster(tmp_path / "file" / "cluster").start(port=0)
 
 
-def test_kafka_that_dies_while_it_starts_is_told_in_its_own_words(
-    tmp_path: Path, fake_java: FakeJava
-) -> None:
+def test_kafka_that_dies_while_it_starts_is_told_in_its_own_words(tmp_path: Path, fake_java: FakeJava) -> None:
     fake_java(
         'case "$*" in *StorageTool*) exit 0;; esac\n'
         'echo "10:00 [main] INFO Server - starting"\n'
@@ -206,9 +198,7 @@ def test_kafka_that_never_answers_is_given_up_in_time_and_ended(tmp_path: Path, 
     assert born(int((tmp_path / "pid").read_text())) is None
 
 
-def test_a_format_that_fails_is_told_and_done_again_at_the_next_start(
-    tmp_path: Path, fake_java: FakeJava
-) -> None:
+def test_a_format_that_fails_is_told_and_done_again_at_the_next_start(tmp_path: Path, fake_java: FakeJava) -> None:
     fake_java('case "$*" in *StorageTool*) echo "Error: disk is full" >&2; exit 1;; esac')
     cluster = LocalCluster(tmp_path / "c")
     with pytest.raises(BrokerError, match=r"could not format .*disk is full"):
@@ -256,9 +246,7 @@ def test_the_lines_that_tell_are_the_last_errors_or_the_last_lines() -> None:
     assert last_words(Path("/nowhere/server.log")) == "(no log)"
 
 
-def test_a_broker_of_another_user_is_left_alone_with_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broker_of_another_user_is_left_alone_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(processes: list[Process], *, graceful_s: float) -> list[Process]:
         raise PermissionError
 

@@ -17,8 +17,7 @@ from streamproc.errors import BrokerError
 
 NAMES = ("a-1.jar", "b-1.jar", "c-1.jar")
 PINNED = tuple(
-    Jar(name=name, sha256=hashlib.sha256(name.encode()).hexdigest(), coordinate=f"group:{name[0]}:1")
-    for name in NAMES
+    Jar(name=name, sha256=hashlib.sha256(name.encode()).hexdigest(), coordinate=f"group:{name[0]}:1") for name in NAMES
 )
 
 
@@ -78,9 +77,7 @@ def test_a_download_that_fails_names_the_jar_and_leaves_nothing(tmp_path: Path) 
             raise ConnectionError("no route")
         return FakeRepository()(jar, folder)
 
-    with pytest.raises(
-        BrokerError, match=r"cannot fetch b-1\.jar \(ConnectionError\): is this machine online\?"
-    ):
+    with pytest.raises(BrokerError, match=r"cannot fetch b-1\.jar \(ConnectionError\): is this machine online\?"):
         ensure_jars(cache=tmp_path, download=offline)
     assert left_in(tmp_path) == set()
 
@@ -96,9 +93,7 @@ def test_a_download_that_fails_at_first_is_tried_again(tmp_path: Path) -> None:
     assert len(ensure_jars(cache=tmp_path, download=at_the_second_time)) == len(NAMES)
 
 
-def test_a_download_that_hangs_ends_in_time_with_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_download_that_hangs_ends_in_time_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "FETCH_S", 0.2)
     monkeypatch.setattr(fetch, "GIVE_UP_S", 0.1)
     released = threading.Event()
@@ -143,9 +138,7 @@ def test_jgo_offline_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Monke
         raise requests.ConnectionError("name resolution failed")
 
     monkeypatch.setattr("requests.request", refuse)
-    with pytest.raises(
-        BrokerError, match=r"cannot fetch \w-1\.jar \(ConnectionError\): is this machine online\?"
-    ):
+    with pytest.raises(BrokerError, match=r"cannot fetch \w-1\.jar \(ConnectionError\): is this machine online\?"):
         ensure_jars(cache=tmp_path)
 
 
@@ -171,9 +164,7 @@ def test_the_users_own_mirror_is_asked_first(tmp_path: Path, monkeypatch: pytest
     assert "mirror.invalid" not in second
 
 
-def test_a_settings_file_of_jgo_that_is_broken_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_settings_file_of_jgo_that_is_broken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "jgo.conf").write_text("no section\n")
     monkeypatch.setenv("JGO_CONFIG_FILE", str(tmp_path / "jgo.conf"))
     with pytest.raises(BrokerError, match="settings file of jgo cannot be read"):

@@ -48,14 +48,10 @@ def test_a_java_too_old_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.usefixtures("no_java")
-def test_only_old_javas_are_named_with_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_only_old_javas_are_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     old = fake_java(tmp_path / "old", "1.8.0_392")
     monkeypatch.setenv("JAVA_HOME", str(old.parent.parent))
-    with pytest.raises(
-        BrokerError, match=r"17 or newer: JAVA_HOME .* is Java 1.*pip install 'streamproc\[broker\]'"
-    ):
+    with pytest.raises(BrokerError, match=r"17 or newer: JAVA_HOME .* is Java 1.*pip install 'streamproc\[broker\]'"):
         find_java()
 
 
@@ -65,9 +61,7 @@ def test_no_java_at_all_says_what_to_install() -> None:
         find_java()
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("25.0.2", 25), ("17.0.15", 17), ("1.8.0_392", 1), ("25-ea", 25)]
-)
+@pytest.mark.parametrize(("text", "number"), [("25.0.2", 25), ("17.0.15", 17), ("1.8.0_392", 1), ("25-ea", 25)])
 def test_versions_are_read(tmp_path: Path, text: str, number: int) -> None:
     assert java_version(fake_java(tmp_path, text)) == number
 

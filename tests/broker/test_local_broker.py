@@ -99,9 +99,7 @@ def test_records_survive_stop_and_start_under_paths_with_spaces_and_other_letter
     assert (folder / "broker-1" / "server.log.1").exists()
 
 
-def test_a_broker_started_by_one_command_is_found_used_and_stopped_by_others(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_broker_started_by_one_command_is_found_used_and_stopped_by_others(folder: Path, tmp_path: Path) -> None:
     started = command_line("start", "--dir", str(folder), "--port", "0", "--json")
     assert started.returncode == 0, started.stderr
     told = json.loads(started.stdout)

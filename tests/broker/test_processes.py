@@ -20,8 +20,7 @@ DEAF = [
     "-I",
     "-S",
     "-c",
-    "import signal, time\n"
-    "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)",
+    "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)",
 ]
 
 

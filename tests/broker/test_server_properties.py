@@ -63,9 +63,7 @@ def test_internal_topics_have_as_many_copies_as_there_are_brokers(
 ) -> None:
     settings = server_properties(node_id=1, ports=ports, data=Path("/d"))
     assert {value for name, value in settings.items() if "replication.factor" in name} == {copies}
-    assert {value for name, value in settings.items() if "min.isr" in name or "min.insync" in name} == {
-        in_sync
-    }
+    assert {value for name, value in settings.items() if "min.isr" in name or "min.insync" in name} == {in_sync}
 
 
 def test_each_node_listens_at_its_own_ports_and_knows_all_controllers() -> None:

@@ -1,9 +1,10 @@
-"""The whole way on a real broker: tiles in, exactly one event for each frame out, equal to OpenCV on the whole frame."""
+"""The whole way on a real broker: tiles in, one event for each frame out, equal to OpenCV on the frame."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import threading
 import time
@@ -14,7 +15,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import os
 import pytest
 
 from producers.publish import publish
@@ -94,7 +94,15 @@ def test_two_workers_and_an_aggregator_give_each_of_200_frames_one_event_equal_t
         EventLog(settings, camera="gate", run="run-1") as log,
     ):
         report = publish(
-            source, settings, camera="gate", run="run-1", codec="png", grid=Grid(2, 2), fps="max", pipeline_halo=2, partitions=8
+            source,
+            settings,
+            camera="gate",
+            run="run-1",
+            codec="png",
+            grid=Grid(2, 2),
+            fps="max",
+            pipeline_halo=2,
+            partitions=8,
         )
         assert (report.frames_published, report.tiles_acked) == (200, 800)
         assert log.wait_for(200, timeout_s=120)
@@ -125,7 +133,15 @@ def test_a_worker_killed_and_restarted_in_the_middle_loses_nothing_and_doubles_n
         thread = threading.Thread(
             target=lambda: report.append(
                 publish(
-                    source, settings, camera="gate", run="run-1", codec="png", grid=Grid(2, 2), fps=60, pipeline_halo=2, partitions=8
+                    source,
+                    settings,
+                    camera="gate",
+                    run="run-1",
+                    codec="png",
+                    grid=Grid(2, 2),
+                    fps=60,
+                    pipeline_halo=2,
+                    partitions=8,
                 )
             )
         )
@@ -195,7 +211,9 @@ def test_bad_tiles_go_to_dead_letters_with_their_reason_and_their_frames_end(
     letters = read_all(settings, topics.deadletters)
     reasons = sorted(dict(letter.headers)["dl_reason"].decode() for letter in letters)
     assert reasons == ["checksum", "codec", "codec", "codec", "codec", "envelope", "envelope"]
-    stranger = next(letter for letter in letters if dict(letter.headers)["dl_stage"] == b"extract" and letter.key == b"stranger")
+    stranger = next(
+        letter for letter in letters if dict(letter.headers)["dl_stage"] == b"extract" and letter.key == b"stranger"
+    )
     assert (stranger.value, stranger.headers[0]) == (b"hello", ("a", b"b"))
     assert value
 
@@ -210,11 +228,24 @@ def test_pictures_for_viewers_come_at_most_five_a_second_and_show_the_frame(
         EventLog(settings, camera="gate", run="run-1") as log,
     ):
         started = time.monotonic()
-        publish(source, settings, camera="gate", run="run-1", codec="raw", grid=Grid(2, 2), fps=30, pipeline_halo=2, partitions=8)
+        publish(
+            source,
+            settings,
+            camera="gate",
+            run="run-1",
+            codec="raw",
+            grid=Grid(2, 2),
+            fps=30,
+            pipeline_halo=2,
+            partitions=8,
+        )
         assert log.wait_for(60, timeout_s=60)
         seconds = time.monotonic() - started
     pictures = read_all(settings, Topics(settings.prefix).edges)
-    kinds = {kind: [record for record in pictures if (wire.read_picture(record.headers) or ("", ""))[1] == kind] for kind in ("edges", "preview")}
+    kinds = {
+        kind: [record for record in pictures if (wire.read_picture(record.headers) or ("", ""))[1] == kind]
+        for kind in ("edges", "preview")
+    }
     assert 2 <= len(kinds["edges"]) <= 5 * seconds + 1
     assert len(kinds["preview"]) == len(kinds["edges"])
     for record in kinds["edges"]:
@@ -236,7 +267,16 @@ def test_events_are_json_lines_that_any_tool_can_read(
         running(settings, ["all"], tmp_path, edges_only),
         EventLog(settings, camera="gate", run="run-1") as log,
     ):
-        publish(source, settings, camera="gate", run="run-1", codec="jpeg", fps="max", pipeline_halo=2, partitions=8)
+        publish(
+            source,
+            settings,
+            camera="gate",
+            run="run-1",
+            codec="jpeg",
+            fps="max",
+            pipeline_halo=2,
+            partitions=8,
+        )
         assert log.wait_for(3, timeout_s=60)
     (record, *_) = read_all(settings, Topics(settings.prefix).events)
     assert json.loads(record.value)["camera"] == "gate"

@@ -31,9 +31,7 @@ class Cut:
 
     @property
     def pixels(self) -> Pixels:
-        planes = [
-            plane(self.width, self.height, self.kind, self.seed + channel) for channel in range(self.channels)
-        ]
+        planes = [plane(self.width, self.height, self.kind, self.seed + channel) for channel in range(self.channels)]
         return planes[0] if self.channels == 1 else np.stack(planes, axis=2)
 
 
@@ -68,9 +66,7 @@ def plane(width: int, height: int, kind: str, seed: int) -> Pixels:
             picture = np.full((height, width), 100, np.uint8)
             for _ in range(4):
                 x1, y1, x2, y2 = random.integers(0, max(width, height), 4).tolist()
-                cv2.line(
-                    picture, (x1, y1), (x2, y2), int(random.integers(90, 135)), int(random.integers(1, 3))
-                )
+                cv2.line(picture, (x1, y1), (x2, y2), int(random.integers(90, 135)), int(random.integers(1, 3)))
             picture[random.integers(height), random.integers(width)] = 255
         case "spiral":
             angle, radius = (

@@ -33,11 +33,7 @@ def test_the_documentation_tells_each_operator_with_each_parameter_and_its_defau
 ) -> None:
     text = section(operator)
     for parameter in operator.parameters:
-        default = (
-            str(parameter.default).lower()
-            if isinstance(parameter.default, bool)
-            else f"{parameter.default:g}"
-        )
+        default = str(parameter.default).lower() if isinstance(parameter.default, bool) else f"{parameter.default:g}"
         assert re.search(
             rf"^\| `{parameter.name}` \| {re.escape(default)} \| {re.escape(described(parameter))} \|",
             text,
@@ -73,9 +69,7 @@ def test_refused_values_are_told_with_what_is_allowed() -> None:
 @settings(max_examples=60)
 @pytest.mark.parametrize("operator", EXACT_MEASURES, ids=lambda operator: operator.name)
 @given(cuts(channels=(1, 3)))
-def test_merged_tiles_equal_the_whole_frame_for_each_operator_that_claims_it(
-    operator: Operator, case: Cut
-) -> None:
+def test_merged_tiles_equal_the_whole_frame_for_each_operator_that_claims_it(operator: Operator, case: Cut) -> None:
     picture = case.pixels
     if picture.ndim == 3 and "color" not in operator.accepts:
         picture = picture[:, :, 0].copy()

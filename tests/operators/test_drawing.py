@@ -37,15 +37,11 @@ def test_stitching_paints_cores_and_leaves_missing_ones_dark() -> None:
             stitch([bad], 80, 60)
 
 
-@pytest.mark.parametrize(
-    "pixels", [GREY, in_colour(GREY), astronaut(), GREY[:1, :1]], ids=lambda p: str(p.shape)
-)
+@pytest.mark.parametrize("pixels", [GREY, in_colour(GREY), astronaut(), GREY[:1, :1]], ids=lambda p: str(p.shape))
 def test_drawing_gives_a_new_colour_picture_of_the_same_size(pixels: Pixels) -> None:
     before = pixels.copy()
     height, width = pixels.shape[:2]
-    item = DetectedObject(
-        label="fac\u00e9", score=0.5, box=(-5.0, -3.0, 40.4, 1e4), track="t1", source="faces"
-    )
+    item = DetectedObject(label="fac\u00e9", score=0.5, box=(-5.0, -3.0, 40.4, 1e4), track="t1", source="faces")
     points = pack_points(np.array([[3.0, 4.0], [1e6, -1e6]]), np.ones(2), limit=0)
     pictures = [
         draw_grid(pixels, cut(width, height, Grid(1, 1)), [Rect(0, 0, width, height)]),

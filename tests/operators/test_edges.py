@@ -22,16 +22,12 @@ def unpacked(edge_map: EdgeMap) -> tuple[Pixels, Pixels]:
     loose = np.zeros(core.height * stride, np.uint8)
     loose[np.frombuffer(edge_map.loose_at, "<u4")] = np.frombuffer(edge_map.loose_bits, np.uint8)
     decided = np.frombuffer(edge_map.decided, np.uint8)
-    first, second = (
-        np.unpackbits(mask.reshape(-1, stride), axis=1, count=core.width) for mask in (decided, loose)
-    )
+    first, second = (np.unpackbits(mask.reshape(-1, stride), axis=1, count=core.width) for mask in (decided, loose))
     return first, second
 
 
 @given(cuts(), THRESHOLDS, THRESHOLDS, st.booleans())
-def test_one_tile_is_the_whole_frame_and_leaves_nothing_open(
-    case: Cut, low: float, high: float, l2: bool
-) -> None:
+def test_one_tile_is_the_whole_frame_and_leaves_nothing_open(case: Cut, low: float, high: float, l2: bool) -> None:
     (window,) = split(case.pixels, Grid(1, 1), 0)
     decided, loose = unpacked(canny(window, {"low": low, "high": high, "l2": l2}))
     assert np.array_equal(decided * 255, cv2.Canny(case.pixels, low, high, L2gradient=l2))
@@ -39,9 +35,7 @@ def test_one_tile_is_the_whole_frame_and_leaves_nothing_open(
 
 
 @given(cuts(), THRESHOLDS, THRESHOLDS, st.booleans())
-def test_what_a_tile_decides_holds_and_what_it_drops_is_no_edge(
-    case: Cut, low: float, high: float, l2: bool
-) -> None:
+def test_what_a_tile_decides_holds_and_what_it_drops_is_no_edge(case: Cut, low: float, high: float, l2: bool) -> None:
     whole = cv2.Canny(case.pixels, low, high, L2gradient=l2) > 0
     for window in split(case.pixels, case.grid, CANNY_HALO_PX):
         decided, loose = unpacked(canny(window, {"low": low, "high": high, "l2": l2}))

@@ -24,17 +24,13 @@ def whole(pixels: NDArray[Any]) -> Window:
 def test_grey_levels_are_counted(case: Cut) -> None:
     counts = np.bincount(case.pixels.reshape(-1), minlength=256)
     assert gray_histogram(whole(case.pixels), {"bins": 256}).counts == [counts.tolist()]
-    assert gray_histogram(whole(case.pixels), {"bins": 8}).counts == [
-        counts.reshape(8, 32).sum(axis=1).tolist()
-    ]
+    assert gray_histogram(whole(case.pixels), {"bins": 8}).counts == [counts.reshape(8, 32).sum(axis=1).tolist()]
 
 
 @given(cuts(channels=(1, 3)))
 def test_each_channel_is_counted(case: Cut) -> None:
     planes = case.pixels.reshape(case.height, case.width, -1)
-    expected = [
-        np.bincount(planes[:, :, c].reshape(-1), minlength=256).tolist() for c in range(planes.shape[2])
-    ]
+    expected = [np.bincount(planes[:, :, c].reshape(-1), minlength=256).tolist() for c in range(planes.shape[2])]
     assert color_histogram(whole(case.pixels), {"bins": 256}).counts == expected
 
 

@@ -32,9 +32,7 @@ def transform(operator: Operator) -> Transform:
 @settings(max_examples=60)
 @pytest.mark.parametrize("operator", TRANSFORMS, ids=lambda operator: operator.name)
 @given(cuts(channels=(1, 3)), st.data())
-def test_transformed_tiles_join_to_the_transformed_frame(
-    operator: Operator, case: Cut, data: st.DataObject
-) -> None:
+def test_transformed_tiles_join_to_the_transformed_frame(operator: Operator, case: Cut, data: st.DataObject) -> None:
     picture = case.pixels
     if picture.ndim == 3 and "color" not in operator.accepts:
         picture = np.ascontiguousarray(picture[:, :, 0])

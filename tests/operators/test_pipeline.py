@@ -231,9 +231,7 @@ def test_halo_that_was_not_asked_for_is_ignored(extra: int) -> None:
     values: list[Value] = [
         str(pipeline.run(window, 0)) for window in split(gray(astronaut())[:96, :96], Grid(2, 2), 2 + extra)
     ]
-    assert values == [
-        str(pipeline.run(window, 0)) for window in split(gray(astronaut())[:96, :96], Grid(2, 2), 2)
-    ]
+    assert values == [str(pipeline.run(window, 0)) for window in split(gray(astronaut())[:96, :96], Grid(2, 2), 2)]
 
 
 @pytest.mark.parametrize("codec", ["png", "raw"])
@@ -244,6 +242,4 @@ def test_every_operator_takes_pixels_as_they_come_from_the_decoder(codec: Codec)
     for operator in OPERATORS.values():
         tail = "" if operator.kind == "measure" else '[[step]]\noperator = "statistics"'
         pipeline = parse(f'[[step]]\noperator = "{operator.name}"\n{tail}')
-        assert pipeline.run(split(pixels, Grid(1, 1), 0)[0], 0) == pipeline.run(
-            split(picture, Grid(1, 1), 0)[0], 0
-        )
+        assert pipeline.run(split(pixels, Grid(1, 1), 0)[0], 0) == pipeline.run(split(picture, Grid(1, 1), 0)[0], 0)

@@ -134,9 +134,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=range(len(REFUSED)))
-def test_what_is_wrong_is_said_in_one_line_with_file_step_value_and_what_is_right(
-    text: str, message: str
-) -> None:
+def test_what_is_wrong_is_said_in_one_line_with_file_step_value_and_what_is_right(text: str, message: str) -> None:
     with pytest.raises(PipelineError, match=message) as refused:
         parse(text, "my.toml")
     line = str(refused.value)

@@ -32,16 +32,12 @@ FORMATS: dict[int, PixelFormat] = {1: "gray8", 3: "bgr8"}
 @given(cuts(channels=(1, 3)), st.sampled_from(["png", "raw"]))
 def test_lossless_codecs_give_the_pixels_back(case: Cut, codec: Codec) -> None:
     payload = encode(case.pixels, codec)
-    assert np.array_equal(
-        decode(payload, codec, FORMATS[case.channels], case.width, case.height), case.pixels
-    )
+    assert np.array_equal(decode(payload, codec, FORMATS[case.channels], case.width, case.height), case.pixels)
 
 
 @given(cuts(channels=(1, 3)), st.integers(1, 100))
 def test_jpeg_gives_pixels_of_the_promised_shape(case: Cut, quality: int) -> None:
-    found = decode(
-        encode(case.pixels, "jpeg", quality), "jpeg", FORMATS[case.channels], case.width, case.height
-    )
+    found = decode(encode(case.pixels, "jpeg", quality), "jpeg", FORMATS[case.channels], case.width, case.height)
     assert found.shape == case.pixels.shape
     assert found.dtype == np.uint8
 
@@ -58,9 +54,7 @@ def test_an_encoder_takes_views() -> None:
         assert decode(encode(view, codec), codec, "bgr8", 50, 30).shape == (30, 50, 3)
 
 
-def reason(
-    payload: bytes, codec: Any, pixel_format: PixelFormat = "gray8", width: int = 24, height: int = 18
-) -> str:
+def reason(payload: bytes, codec: Any, pixel_format: PixelFormat = "gray8", width: int = 24, height: int = 18) -> str:
     with pytest.raises(BadMessage) as refused:
         decode(payload, codec, pixel_format, width, height)
     return refused.value.reason
@@ -71,9 +65,7 @@ COLOUR: Pixels = np.stack([SMALL] * 3, axis=2)
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "png"])
-def test_another_size_than_promised_is_refused_before_decoding(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_size_than_promised_is_refused_before_decoding(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     payload = encode(SMALL, codec)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
     assert reason(payload, codec, width=25) == "limits"
@@ -136,9 +128,7 @@ def test_a_flipped_bit_in_png_data_is_refused() -> None:
     st.sampled_from([b"", pictures.JPEG_START, pictures.PNG_SIGNATURE]),
     st.sampled_from(["jpeg", "png"]),
 )
-def test_garbage_is_refused_and_never_an_error_of_another_kind(
-    garbage: bytes, start: bytes, codec: Codec
-) -> None:
+def test_garbage_is_refused_and_never_an_error_of_another_kind(garbage: bytes, start: bytes, codec: Codec) -> None:
     assert reason(start + garbage, codec) in {"codec", "decode", "limits", "pixels"}
 
 
@@ -168,13 +158,7 @@ def test_exif_does_not_turn_a_tile() -> None:
 def test_a_png_that_claims_a_huge_picture_costs_nothing() -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunk = b"IHDR" + header
-    payload = (
-        pictures.PNG_SIGNATURE
-        + struct.pack(">I", 13)
-        + chunk
-        + struct.pack(">I", zlib.crc32(chunk))
-        + b"IEND"
-    )
+    payload = pictures.PNG_SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + b"IEND"
     assert reason(payload, "png") == "limits"
 
 

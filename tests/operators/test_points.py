@@ -33,9 +33,7 @@ def test_points_come_by_strength_then_down_then_right_with_their_descriptors() -
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 3)), unique_by=lambda p: p[:2]),
     st.randoms(),
 )
-def test_the_order_they_are_given_in_changes_nothing(
-    points: list[tuple[int, int, int]], order: random.Random
-) -> None:
+def test_the_order_they_are_given_in_changes_nothing(points: list[tuple[int, int, int]], order: random.Random) -> None:
     shuffled = list(points)
     order.shuffle(shuffled)
     packed = [

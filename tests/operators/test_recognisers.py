@@ -125,9 +125,7 @@ def test_threads_do_not_share_detectors() -> None:
     picture = gray(astronaut())
     expected = found_in(picture, Grid(1, 1))
     results: list[list[DetectedObject]] = []
-    threads = [
-        threading.Thread(target=lambda: results.append(found_in(picture, Grid(1, 1)))) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: results.append(found_in(picture, Grid(1, 1)))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -70,9 +70,7 @@ def test_a_jpeg_tile_decodes_to_the_pixels_of_the_whole_frames_jpeg(
     ):
         tile = pixel_ops.decode(payload, "jpeg", kind, header.rect.width, header.rect.height)
         inner = header.core.grown(15, width=width, height=height)
-        assert np.array_equal(
-            tile[inner.within(header.rect)], whole[inner.y : inner.bottom, inner.x : inner.right]
-        )
+        assert np.array_equal(tile[inner.within(header.rect)], whole[inner.y : inner.bottom, inner.x : inner.right])
 
 
 def test_measuring_by_pieces_is_near_measuring_at_once() -> None:

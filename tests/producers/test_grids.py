@@ -106,8 +106,7 @@ def test_large_frames_reach_all_partitions_and_their_tiles_are_nearly_square(
 
 def test_the_reason_is_one_line_with_the_numbers() -> None:
     assert choose_grid(PHOTO).reason == (
-        "grid 2x2: 1280x720 as jpeg is about 190 kB;"
-        " 4 tiles of about 640x368 px, 49 kB each, over 8 partitions"
+        "grid 2x2: 1280x720 as jpeg is about 190 kB; 4 tiles of about 640x368 px, 49 kB each, over 8 partitions"
     )
     assert choose_grid(replace(PHOTO, halo=64, partitions=1)).reason == (
         "grid 1x1: 1280x720 as jpeg is about 190 kB, one tile"

@@ -47,9 +47,7 @@ def test_marks_survive_jpeg(number: int, quality: int) -> None:
 def test_marks_of_any_part_say_where_it_belongs(left: int, top: int, width: int, height: int) -> None:
     part = synthetic_frame(5, width=640, height=480)[top : top + height, left : left + width]
     marks = read_marks(part, left=left, top=top)
-    inside = max(0, (top + part.shape[0]) // 64 - -(-top // 64)) * max(
-        0, (left + part.shape[1]) // 64 - -(-left // 64)
-    )
+    inside = max(0, (top + part.shape[0]) // 64 - -(-top // 64)) * max(0, (left + part.shape[1]) // 64 - -(-left // 64))
     assert len(marks.read) == inside
     assert not marks.unreadable
     assert marks.proves(5) == (inside > 0)

@@ -61,9 +61,7 @@ def test_a_glob_chooses_pictures_in_natural_order(tmp_path: Path) -> None:
     assert names(f"{tmp_path}/[ab]?.png") == ["a9.png", "b1.png"]
 
 
-def test_a_relative_glob_is_relative_to_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_glob_is_relative_to_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a.png", picture(16, 16))
     monkeypatch.chdir(tmp_path)
     assert names("*.png") == ["a.png"]
@@ -132,9 +130,7 @@ def test_something_that_is_no_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize("spec", ["", "a\0b", "x" * 5000])
-def test_odd_names_are_refused_in_one_line(
-    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_odd_names_are_refused_in_one_line(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     refused(spec)
 

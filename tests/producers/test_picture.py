@@ -85,19 +85,12 @@ def _png(header: bytes, rows: bytes) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_sixteen_bits_become_the_upper_eight_with_one_notice(
-    tmp_path: Path, suffix: str, channels: int
-) -> None:
+def test_sixteen_bits_become_the_upper_eight_with_one_notice(tmp_path: Path, suffix: str, channels: int) -> None:
     deep = picture(channels=channels).astype(np.uint16) * 256 + 77
     notices: list[str] = []
     assert np.array_equal(read(save(tmp_path / f"a{suffix}", deep), notices), deep >> 8)
@@ -173,9 +166,7 @@ def test_an_end_marker_inside_a_thumbnail_does_not_count(tmp_path: Path) -> None
     data = save(tmp_path / "a.jpg", picture()).read_bytes()
     thumbnail = b"Exif\0\0" + data  # a whole JPEG inside a segment
     path = tmp_path / "b.jpg"
-    path.write_bytes(
-        (data[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:])[:-2]
-    )
+    path.write_bytes((data[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:])[:-2])
     assert "end marker" in refused(path)
 
 
@@ -193,9 +184,7 @@ def test_a_damaged_png_is_refused(tmp_path: Path) -> None:
     assert "checksum" in refused(path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"hello, world", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"P6 x", b"II*\0"]
-)
+@pytest.mark.parametrize("content", [b"hello, world", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"P6 x", b"II*\0"])
 def test_rubbish_with_a_picture_name_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)

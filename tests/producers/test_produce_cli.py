@@ -199,9 +199,7 @@ def test_missing_topics_are_one_line(call: Call, new_settings: Callable[..., Set
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_with_a_count(
-    topics_ready: Callable[..., Settings], number: signal.Signals
-) -> None:
+def test_a_signal_ends_the_run_with_a_count(topics_ready: Callable[..., Settings], number: signal.Signals) -> None:
     settings = topics_ready(partitions=2)
     process = subprocess.Popen(
         [sys.executable, "-m", "streamproc", "produce", "synthetic", "--camera", "cam"],

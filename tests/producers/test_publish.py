@@ -32,9 +32,7 @@ class Frames(Source):
 
     name = "frames"
 
-    def __init__(
-        self, count: int | None = None, *, error: Exception | None = None, fps: float | None = None
-    ) -> None:
+    def __init__(self, count: int | None = None, *, error: Exception | None = None, fps: float | None = None) -> None:
         self.length = count
         self.fps = fps
         self.error = error
@@ -110,9 +108,7 @@ def test_an_empty_source_publishes_nothing() -> None:
     assert (report.frames_read, report.grid, report.problem) == (0, None, None)
 
 
-@pytest.mark.parametrize(
-    "error", [SourceEnded("film a ended after 5 of 9 frames"), SourceError("picture b is broken")]
-)
+@pytest.mark.parametrize("error", [SourceEnded("film a ended after 5 of 9 frames"), SourceError("picture b is broken")])
 def test_what_was_read_before_a_source_fails_is_published(error: Exception) -> None:
     report = run(Frames(5, error=error), MemorySender())
     assert report.frames_published == 5
@@ -179,9 +175,7 @@ def test_a_stop_while_the_queue_is_full_gives_up_in_bounded_time(monkeypatch: py
     threading.Timer(0.3, stop.set).start()
     settings = load_settings(producer_queue_bytes=2**20)
     started = time.monotonic()
-    report = run(
-        SyntheticSource(640, 480, max_pixels=10**6), MemorySender(stuck=True), stop=stop, settings=settings
-    )
+    report = run(SyntheticSource(640, 480, max_pixels=10**6), MemorySender(stuck=True), stop=stop, settings=settings)
     assert time.monotonic() - started < 5
     assert report.frames_published == 0
     assert isinstance(report.problem, DeliveryError)

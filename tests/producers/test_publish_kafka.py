@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # stubs do not re-export it
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from producers.publish import publish
 from producers.sources import Source, read_marks
@@ -45,10 +45,7 @@ def read_back(settings: Settings, partitions: int, count: int) -> list[Message]:
     deadline = time.monotonic() + 20
     while len(found) < count and time.monotonic() < deadline:
         found.extend(consumer.consume(500, timeout=0.5))
-    ends = [
-        consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
-        for number in range(partitions)
-    ]
+    ends = [consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10) for number in range(partitions)]
     consumer.close()
     assert not [message.error() for message in found if message.error()]
     assert sum(high for _, high in ends) == len(found) == count

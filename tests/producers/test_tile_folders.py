@@ -68,8 +68,7 @@ def test_recognising_tiles_is_told(tmp_path: Path) -> None:
     notices: list[str] = []
     source = open_source(str(tmp_path), SETTINGS, notice=notices.append)
     assert notices == [
-        f"{tmp_path}: 6 tile files make one picture of 2x3;"
-        f" give '{tmp_path}/*.png' to read them as frames of their own"
+        f"{tmp_path}: 6 tile files make one picture of 2x3; give '{tmp_path}/*.png' to read them as frames of their own"
     ]
     assert source.length == 1
     assert open_source(f"{tmp_path}/*.png", SETTINGS).length == 6
@@ -88,9 +87,7 @@ def test_a_pattern_names_tiles_in_the_users_way(tmp_path: Path, pattern: str, na
     pixels = picture(96, 64)
     for r in range(2):
         for c in range(3):
-            save(
-                tmp_path / named.format(r=r + 1, c=c + 1), pixels[32 * r : 32 * r + 32, 32 * c : 32 * c + 32]
-            )
+            save(tmp_path / named.format(r=r + 1, c=c + 1), pixels[32 * r : 32 * r + 32, 32 * c : 32 * c + 32])
     assert np.array_equal(read(tmp_path, pattern=pattern), pixels)
     save(tmp_path / "overview.png", pixels)
     assert np.array_equal(read(tmp_path, pattern=pattern), pixels)
@@ -159,9 +156,7 @@ def test_a_whole_above_the_limit_is_refused(tmp_path: Path) -> None:
         list(open_source(str(tmp_path), load_settings(max_frame_pixels=6000), notice=lambda _line: None))
 
 
-@pytest.mark.parametrize(
-    "pattern", ["tile.png", "{row}.png", "{row}_{col}_{row}.png", "{name}{name}_{row}_{col}"]
-)
+@pytest.mark.parametrize("pattern", ["tile.png", "{row}.png", "{row}_{col}_{row}.png", "{name}{name}_{row}_{col}"])
 def test_a_pattern_without_row_or_column_is_refused(tmp_path: Path, pattern: str) -> None:
     save(tmp_path / "a.png", picture(16, 16))
     with pytest.raises(UsageError, match="tile pattern"):

@@ -57,9 +57,7 @@ def test_frames_are_those_opencv_reads_and_can_be_read_again(tmp_path: Path) -> 
     expected = [capture.read()[1] for _ in range(5)]
     source = open_source(str(path), SETTINGS)
     for _ in range(2):
-        assert all(
-            np.array_equal(frame.pixels, pixels) for frame, pixels in zip(source, expected, strict=True)
-        )
+        assert all(np.array_equal(frame.pixels, pixels) for frame, pixels in zip(source, expected, strict=True))
 
 
 @pytest.mark.parametrize(("name", "codec"), [kind for kind in KINDS if not kind[0].endswith(("mp4", "mov"))])
@@ -113,9 +111,7 @@ def test_a_film_without_frames_is_refused(tmp_path: Path) -> None:
         count(path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"not a film", b"\0\0\0\x18ftypisom" + bytes(40), b"RIFF\0\0\0\0AVI " + bytes(40)]
-)
+@pytest.mark.parametrize("content", [b"not a film", b"\0\0\0\x18ftypisom" + bytes(40), b"RIFF\0\0\0\0AVI " + bytes(40)])
 def test_rubbish_with_a_film_name_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(content)

@@ -62,20 +62,13 @@ def event_of(
     """One line of `events.jsonl`; its numbers depend on `sequence`, and on the picture if there is one."""
     rng = random.Random(sequence)
     width, height = size if pixels is None else (pixels.shape[1], pixels.shape[0])
-    hops = {
-        "publish": 4 + 3 * rng.random(),
-        "wait": 12 + 40 * rng.random() + 0.4 * (sequence % 60),
-        "extract": 9 + 4 * rng.random(),
-        "gather": 6 + 15 * rng.random(),
-        "assemble": 3 + 2 * rng.random(),
-    }
-    total = sum(hops.values())
+    hops = _hops(sequence, rng)
+    total = hops["total"]
     captured_ns = STARTED_NS + 4_000_000_000 + int(sequence * 9e6 * (1 + 0.2 * rng.random()))
     merged = outcome in {"complete", "partial"}
-    run = "file-20260131-120000-1a2b"
     data = {
         "camera": camera,
-        "run": run,
+        "run": "file-20260131-120000-1a2b",
         "sequence": sequence,
         "captured_ns": captured_ns,
         "emitted_ns": captured_ns + int(total * 1e6),
@@ -88,15 +81,15 @@ def event_of(
         "features": _features(pixels, rng) if merged else {},
         "objects": list(objects),
         "classification": [],
-        "evidence": {
-            "topic": "streamproc.tiles",
-            "offsets": {str(number): [sequence + number % 2, sequence + 1] for number in range(8)},
-            "pipeline": default_pipeline().digest,
-            "operators": default_pipeline().operators,
-        },
-        "latency_ms": {name: round(value, 3) for name, value in (hops | {"total": total}).items()},
+        "evidence": _evidence(sequence),
+        "latency_ms": hops,
         "reason": reason,
     }
+    return _cloud_event(data)
+
+
+def _cloud_event(data: Event) -> Event:
+    camera, run, sequence = data["camera"], data["run"], data["sequence"]
     return {
         "specversion": "1.0",
         "id": hashlib.sha256(f"{camera}/{sequence}".encode()).hexdigest()[:32],
@@ -109,15 +102,29 @@ def event_of(
     }
 
 
+def _evidence(sequence: int) -> Event:
+    return {
+        "topic": "streamproc.tiles",
+        "offsets": {str(number): [sequence + number % 2, sequence + 1] for number in range(8)},
+        "pipeline": default_pipeline().digest,
+        "operators": default_pipeline().operators,
+    }
+
+
+def _hops(sequence: int, rng: random.Random) -> dict[str, float]:
+    hops = {
+        "publish": 4 + 3 * rng.random(),
+        "wait": 12 + 40 * rng.random() + 0.4 * (sequence % 60),
+        "extract": 9 + 4 * rng.random(),
+        "gather": 6 + 15 * rng.random(),
+        "assemble": 3 + 2 * rng.random(),
+    }
+    return {name: round(value, 3) for name, value in (hops | {"total": sum(hops.values())}).items()}
+
+
 def _edges(sequence: int, edges: Pixels | None, area: int) -> Event:
-    found = (
-        int(np.count_nonzero(edges))
-        if edges is not None
-        else int(area * (0.06 + 0.02 * (sequence % 30) / 30))
-    )
-    digest = hashlib.sha256(
-        np.packbits(edges > 0).tobytes() if edges is not None else bytes([sequence % 256])
-    )
+    found = int(np.count_nonzero(edges)) if edges is not None else int(area * (0.06 + 0.02 * (sequence % 30) / 30))
+    digest = hashlib.sha256(np.packbits(edges > 0).tobytes() if edges is not None else bytes([sequence % 256]))
     return {
         "operator": "edges",
         "pixels": found,
@@ -129,8 +136,7 @@ def _edges(sequence: int, edges: Pixels | None, area: int) -> Event:
 def _features(pixels: Pixels | None, rng: random.Random) -> Event:
     if pixels is None or min(pixels.shape[:2]) < 64:
         points = [
-            [round(rng.random() * 512, 1), round(rng.random() * 512, 1), round(rng.random(), 5)]
-            for _ in range(5)
+            [round(rng.random() * 512, 1), round(rng.random() * 512, 1), round(rng.random(), 5)] for _ in range(5)
         ]
     else:
         found = cv2.ORB.create(500).detect(gray(pixels), None)

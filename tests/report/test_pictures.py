@@ -20,9 +20,7 @@ def decoded(picture: Picture) -> Pixels:
     return np.asarray(pixels, np.uint8)
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1), (40, 40, 3), (540, 960), (1080, 1920, 3), (4321, 3001, 3), (3, 9000)]
-)
+@pytest.mark.parametrize("shape", [(1, 1), (40, 40, 3), (540, 960), (1080, 1920, 3), (4321, 3001, 3), (3, 9000)])
 def test_pictures_fit_the_page_and_keep_their_form(shape: tuple[int, ...]) -> None:
     page = to_page(np.full(shape, 77, np.uint8))
     rows, cols = page.shape[:2]

@@ -66,9 +66,7 @@ def test_the_verdict_stands_first(whole: tuple[Page, str, Path]) -> None:
 
 def test_every_number_of_the_run_stands_on_the_page(whole: tuple[Page, str, Path]) -> None:
     page, _, _ = whole
-    figures = {
-        name.text: value.text for name, value in zip(page.all("dt"), page.all("span", "value"), strict=False)
-    }
+    figures = {name.text: value.text for name, value in zip(page.all("dt"), page.all("span", "value"), strict=False)}
     assert list(figures) == [
         "Frames",
         "Tiles",
@@ -159,9 +157,7 @@ def test_ids_are_unique_and_every_reference_is_kept(whole: tuple[Page, str, Path
     plain = [one for one in ids if not one.startswith("arrow-")]
     assert len(plain) == len(set(plain))
     targets = re.findall(r'(?:href="|url\()#([^")]+)', html)
-    labels = [
-        one.attributes["aria-labelledby"] for one in page.elements if "aria-labelledby" in one.attributes
-    ]
+    labels = [one.attributes["aria-labelledby"] for one in page.elements if "aria-labelledby" in one.attributes]
     assert targets
     assert set(targets) | set(labels) <= set(ids)
 
@@ -195,9 +191,7 @@ def test_pictures_lie_beside_the_page(whole: tuple[Page, str, Path]) -> None:
 
 
 def test_the_same_values_make_the_same_bytes(tmp_path: Path) -> None:
-    report = report_of(
-        [event_of(index) for index in range(9)], [sample_of(0, drawn(64, 64), grid=Grid(1, 1))]
-    )
+    report = report_of([event_of(index) for index in range(9)], [sample_of(0, drawn(64, 64), grid=Grid(1, 1))])
     first = write_report(report, tmp_path / "a").read_bytes()
     assert write_report(report, tmp_path / "b").read_bytes() == first
     assert write_report(report, tmp_path / "a").read_bytes() == first
@@ -266,9 +260,7 @@ def test_frames_without_an_event_are_counted(tmp_path: Path) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_frames_of_any_shape_are_shown(
-    tmp_path: Path, width: int, height: int, grid: Grid, channels: int
-) -> None:
+def test_frames_of_any_shape_are_shown(tmp_path: Path, width: int, height: int, grid: Grid, channels: int) -> None:
     pixels = np.full((height, width, 3) if channels == 3 else (height, width), 128, np.uint8)
     sample = sample_of(0, pixels, grid=grid)
     page, _ = written(report_of([dict(sample.event)], [sample]), tmp_path)

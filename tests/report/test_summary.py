@@ -79,9 +79,7 @@ def test_outcomes_always_add_up_to_the_frames(outcomes: list[str], extra: int) -
 
 
 def test_the_strip_shows_where_frames_are_missing() -> None:
-    events = [
-        event_of(index, outcome="partial" if index == 4 else "complete") for index in range(6) if index != 2
-    ]
+    events = [event_of(index, outcome="partial" if index == 4 else "complete") for index in range(6) if index != 2]
     cells = strip(counted(events, published=7))
     assert [cell.outcome for cell in cells] == [
         "complete",
