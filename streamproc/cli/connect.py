@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from streamproc.broker import find_bootstrap
-from streamproc.operators.pipeline import Pipeline
-from streamproc.operators.pipeline_file import default_pipeline, load
 from streamproc.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from streamproc.operators.pipeline import Pipeline
 
 SettingsFile: TypeAlias = Annotated[
     Path | None, typer.Option("--settings", help="TOML file of settings; overrides STREAMPROC_* variables.")
@@ -28,6 +28,8 @@ def settings_for(file: Path | None = None, **options: Any) -> Settings:
     Raises:
         SettingError: A refused value.
     """
+    from streamproc.broker import find_bootstrap
+
     settings = load_settings(file=file, **options)
     if "bootstrap" not in settings.model_fields_set and (found := find_bootstrap()) is not None:
         return settings.model_copy(update={"bootstrap": found})
@@ -40,4 +42,6 @@ def pipeline_for(file: Path | None) -> Pipeline:
     Raises:
         PipelineError: The file is refused.
     """
+    from streamproc.operators.pipeline_file import default_pipeline, load
+
     return default_pipeline() if file is None else load(file)

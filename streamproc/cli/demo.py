@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +26,7 @@ from rich.progress import (
 from rich.table import Table
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
+from streamproc.cli.interrupts import stop_on_signals
 from streamproc.errors import StreamprocError, UsageError
 
 if TYPE_CHECKING:
@@ -98,18 +97,18 @@ def demo(
                     seconds=time.monotonic() - started_s,
                 )
 
-        with _stop_on_signals() as stop, _bar(total, quiet=as_json) as progress:
+        with stop_on_signals(_stopping) as (stop, received), _bar(total, quiet=as_json) as progress:
             result = run_demo(opened, settings, options, told=told, progress=progress, stop=stop, finish=finish)
     _tell(result, out, seconds=time.monotonic() - started_s, as_json=as_json)
-    _end(result, interrupted=stop.is_set())
+    _end(result, received)
 
 
-def _end(result: DemoResult, *, interrupted: bool) -> None:
+def _end(result: DemoResult, received: Sequence[int]) -> None:
     """Exit as the outcomes ask for."""
     if result.stall is not None:
         raise result.stall
-    if interrupted:
-        raise typer.Exit(130)
+    if received:
+        raise typer.Exit(128 + received[0])
     result.published.raise_for_problem()
     if not result.all_complete:
         told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(result.outcomes.items()))
@@ -168,23 +167,8 @@ def _command() -> str:
     return shlex.join(["streamproc", *sys.argv[1:]])
 
 
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """The first Ctrl-C ends the source and waits for what was published; the second ends at once."""
-    stop = threading.Event()
-
-    def handle(_number: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        err.print("stopping after the frames that are under way; once more to stop at once")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stopping() -> None:
+    err.print("stopping after the frames that are under way; once more to stop at once")
 
 
 @contextmanager

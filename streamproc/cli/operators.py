@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,11 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamproc.cli.connect import Json
-from streamproc.operators.catalogue import OPERATORS
-from streamproc.operators.parameters import described
-from streamproc.operators.pipeline import Pipeline
-from streamproc.operators.pipeline_file import DEFAULT_PIPELINE, load
-from streamproc.operators.table import Operator, Parameter
+
+if TYPE_CHECKING:
+    from streamproc.operators.pipeline import Pipeline
+    from streamproc.operators.table import Operator, Parameter
 
 EXACTNESS = {
     "exact": "[green]exact[/]",
@@ -30,6 +29,8 @@ console = Console(highlight=False)
 
 def operators(as_json: Json = False) -> None:
     """Show every operator: parameters, halo, and whether tiles give what the whole frame gives."""
+    from streamproc.operators.catalogue import OPERATORS
+
     if as_json:
         console.print_json(json.dumps([_as_values(operator) for operator in OPERATORS.values()]))
         return
@@ -61,6 +62,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check a pipeline file and show its steps, halo and digest."""
+    from streamproc.operators.pipeline_file import load
+
     pipeline = load(file)
     if as_json:
         console.print_json(json.dumps(_pipeline_values(pipeline)))
@@ -85,10 +88,14 @@ def check(
 @pipeline_app.command()
 def default() -> None:
     """Print the built-in pipeline, to start a file of your own from."""
+    from streamproc.operators.pipeline_file import DEFAULT_PIPELINE
+
     typer.echo(DEFAULT_PIPELINE, nl=False)
 
 
 def _line(parameter: Parameter) -> str:
+    from streamproc.operators.parameters import described
+
     return f"{parameter.name} ({_shown(parameter.default)}; {described(parameter)})"
 
 
@@ -99,6 +106,8 @@ def _shown(value: object) -> str:
 
 
 def _as_values(operator: Operator) -> dict[str, Any]:
+    from streamproc.operators.parameters import described
+
     return {
         "name": operator.name,
         "kind": operator.kind,

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from producers.cutting import parse_grid
-from producers.pacing import parse_fps
-from producers.publish import publish
-from producers.runs import PublishReport, require_name
-from producers.sources import Source, open_source
-from producers.sources.picture import read_picture
-from producers.sources.source import Notices
-from producers.sources.tilefolder import write_tiles
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
+from streamproc.cli.interrupts import stop_on_signals
 from streamproc.errors import DeliveryError, StreamprocError, UsageError
 from streamproc.model import CODECS, Codec
 from streamproc.provision import check_topics, require_topics
 from streamproc.settings import Settings, load_settings
 from streamproc.topics import MAX_RECORD_BYTES, Topics
+
+if TYPE_CHECKING:
+    from producers.runs import PublishReport
+    from producers.sources import Source
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -54,6 +50,12 @@ def produce(
     as_json: Json = False,
 ) -> None:
     """Publish one camera's frames, cut into tiles, and wait until the broker has acknowledged them all."""
+    from producers.cutting import parse_grid
+    from producers.pacing import parse_fps
+    from producers.publish import publish
+    from producers.runs import require_name
+    from producers.sources import open_source
+
     settings = settings_for(settings_file, bootstrap=bootstrap)
     require_name("camera", camera)
     if run is not None:
@@ -64,7 +66,7 @@ def produce(
     with open_source(source, settings, tiles_pattern=tiles_pattern, notice=told) as opened:
         told(opened.describe())
         partitions = require_topics(settings)
-        with _stop_on_signals() as (stop, received), _bar(opened, limit, quiet=as_json) as progress:
+        with stop_on_signals() as (stop, received), _bar(opened, limit, quiet=as_json) as progress:
             report = publish(
                 opened,
                 settings,
@@ -95,6 +97,11 @@ def split(
     settings_file: SettingsFile = None,
 ) -> None:
     """Cut a picture into PNG tiles NAME_ROW_COL.png; `produce DIR` reads them as the one picture."""
+    from producers.cutting import parse_grid
+    from producers.sources.picture import read_picture
+    from producers.sources.source import Notices
+    from producers.sources.tilefolder import write_tiles
+
     settings = load_settings(file=settings_file)
     chosen = parse_grid(grid)
     if chosen is None:
@@ -148,26 +155,6 @@ def _say(line: str) -> None:
 
 def _quiet(_line: str) -> None:
     """With --json nothing but the result is printed."""
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """The first Ctrl-C or SIGTERM ends the source and waits for what was sent; the second ends at once."""
-    stop = threading.Event()
-    received: list[int] = []
-
-    def handle(number: int, _frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop, received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -112,11 +112,11 @@ def points_of(facts: Facts) -> dict[str, list[Point]]:
 
 
 def feature_counts(facts: Facts) -> dict[str, int]:
-    """How many points each feature found: `count` where the event says so, else the points it lists."""
+    """How many points each feature found: its `count`, for an event lists the strongest alone."""
     counts: dict[str, int] = {}
     for name, feature in _mapping(_mapping(facts.event.get("data")).get("features")).items():
         about = _mapping(feature)
-        if "points" in about or "count" in about:
+        if "points" in about:
             counts[str(name)] = _whole(about.get("count")) or len(_items(about.get("points")))
     return counts
 

@@ -13,7 +13,7 @@ from streamproc.report.values import Stage
 
 BOX_WIDTH = 140
 GAP_ALONG, GAP_ACROSS = 26, 14
-BOX_HEIGHT, LOW_BOX_HEIGHT = 86, 50  # without counts and lanes a low box will do
+BOX_HEIGHT, LOW_BOX_HEIGHT = 86, 54  # without counts and lanes a low box will do
 MARGIN = 2
 INDENT = 24
 ARROW = 5  # room for the head of an arrow

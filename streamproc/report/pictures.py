@@ -20,6 +20,7 @@ QUALITIES = (80, 65, 50, 35)
 POINT_COLOURS: tuple[drawing.Colour, ...] = (drawing.POINT, (250, 220, 60), (200, 110, 255), (90, 240, 130))
 HALO_COLOUR: drawing.Colour = drawing.GRID
 HALO_SHARE = 0.35
+DIMMED = 0.65  # the picture below points and boxes, so that they stand out
 MOST_POINTS = 2_000  # of one feature; more hide the picture
 
 
@@ -76,7 +77,7 @@ def _tiles(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
     has_halo = sample.halo > 0 and len(sample.cores) > 1
     if has_halo:
         picture = _shade_halo(picture, sample, _middle(sample.cores, sample.pixels), scale)
-    drawn = drawing.draw_grid(picture, _scaled(sample.cores, scale), _scaled(missing, scale))
+    drawn = drawing.draw_grid(picture, _thick(_scaled(sample.cores, scale)), _thick(_scaled(missing, scale)))
     tiles = text.plural(len(sample.cores), "tile")
     caption = tiles + (f", {len(missing):,} missing (crossed out)" if missing else "")
     caption += f"; shaded: the {sample.halo} px of halo that one of them carries" if has_halo else ""
@@ -86,8 +87,11 @@ def _tiles(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
 
 def _edges(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
     if sample.edges is None:
-        why = f"the frame is {facts.outcome}" if facts.outcome != "complete" else "the pipeline finds none"
         height, width = sample.pixels.shape[:2]
+        if facts.edges is not None:
+            why = f"no picture of them was kept; the event counts {facts.edges.pixels:,} pixels"
+        else:
+            why = f"the frame is {facts.outcome}" if facts.outcome != "complete" else "the event has none"
         return Picture(kind="edges", title="Edges", caption="", alt=f"No edges: {why}.", width=width, height=height)
     density = facts.edges.density if facts.edges else float(np.count_nonzero(sample.edges) / sample.edges.size)
     caption = f"{text.percent(density)} of the frame"
@@ -98,14 +102,18 @@ def _edges(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
 def _features(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
     page = to_page(sample.pixels)
     scale = _scale(sample.pixels, page)
-    drawn = drawing.in_colour(page)
+    drawn = np.asarray(drawing.in_colour(page) * np.float32(DIMMED), np.uint8)
     legend = []
     counts = feature_counts(facts)
     for index, (name, points) in enumerate(points_of(facts).items()):
         colour = POINT_COLOURS[index % len(POINT_COLOURS)]
-        drawn = drawing.draw_points(drawn, _packed(points[:MOST_POINTS], scale, page), colour)
-        legend.append((_css(colour), f"{text.short(name, 24)} {counts.get(name, len(points)):,}"))
-    for inset in (1, 0):  # twice: a box one pixel thin is lost when a browser reduces the picture
+        strongest = points[:MOST_POINTS]
+        for shift in ((0, 0), (1, 0), (0, 1), (1, 1)):  # rings of two pixels, as in `_thick`
+            drawn = drawing.draw_points(drawn, _packed(strongest, scale, page, shift), colour)
+        told = f"{text.short(name, 24)} {counts[name]:,}"
+        told += f", the strongest {len(strongest):,} drawn" if len(strongest) < counts[name] else ""
+        legend.append((_css(colour), told))
+    for inset in (1, 0):  # twice, as in `_thick`
         drawn = drawing.draw_boxes(drawn, _objects(facts, scale, page, inset))
     objects = text.plural(len(facts.objects), "object")
     caption = objects if facts.objects else "no objects"
@@ -166,6 +174,12 @@ def _scaled(rects: Sequence[Rect], scale: tuple[float, float]) -> list[Rect]:
     return found
 
 
+def _thick(rects: Sequence[Rect]) -> list[Rect]:
+    """Each rectangle, and one a pixel inside of it: lines of one pixel are lost when a browser reduces them."""
+    inner = [Rect(one.x + 1, one.y + 1, one.width - 2, one.height - 2) for one in rects]
+    return [*rects, *(one for one in inner if min(one.width, one.height) > 8)]
+
+
 def _shade_halo(page: Pixels, sample: Sample, core: Rect, scale: tuple[float, float]) -> Pixels:
     """Tint what a tile carries of its neighbours."""
     height, width = sample.pixels.shape[:2]
@@ -191,9 +205,9 @@ def _missing_cores(cores: Sequence[Rect], facts: Facts) -> list[Rect]:
     return [core for core in found if core is not None]
 
 
-def _packed(points: Sequence[Point], scale: tuple[float, float], page: Pixels) -> Points:
-    """Points on the page; those outside of it are left out."""
-    xy = np.asarray([point[:2] for point in points], np.float64) * scale
+def _packed(points: Sequence[Point], scale: tuple[float, float], page: Pixels, shift: tuple[int, int]) -> Points:
+    """Points on the page, moved by `shift` pixels; those outside of it are left out."""
+    xy = np.asarray([point[:2] for point in points], np.float64) * scale + shift
     height, width = page.shape[:2]
     inside = (xy[:, 0] >= 0) & (xy[:, 0] < width) & (xy[:, 1] >= 0) & (xy[:, 1] < height)
     response = np.asarray([point[2] for point in points], "<f4")

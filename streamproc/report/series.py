@@ -112,7 +112,7 @@ def histogram(values: Sequence[float]) -> tuple[Numbers, Numbers, bool]:
     array = np.asarray(values, np.float64)
     bins = int(min(40, max(8, 2 * math.sqrt(len(array)))))
     low, high = float(array.min()), float(array.max())
-    spread = low > 0 and high > 10 * float(np.median(array))
+    spread = low > 1e-3 and high > 10 * float(np.median(array))
     if high - low < 1e-9 * max(1.0, high):
         low, high = max(0.0, low - 0.5), high + 0.5
     edges = np.geomspace(low, high, bins + 1) if spread else np.linspace(low, high, bins + 1)

@@ -56,7 +56,7 @@ class Sample:
     Attributes:
         event: Its event, as in `events.jsonl`.
         pixels: The frame put together again from the tiles topic, BGR or grey.
-        edges: (rows, cols) 0 or 255; None if the frame has no edges (not complete, or no such operator).
+        edges: (rows, cols) 0 or 255; None if the frame has none, or no picture of them was kept.
         cores: The part of the frame each tile owns.
         halo: Pixels around a core that travelled with it.
     """

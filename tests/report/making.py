@@ -144,6 +144,7 @@ def _features(pixels: Pixels | None, rng: random.Random) -> Event:
     return {
         "orb": {"count": len(points), "points": points},
         "statistics": {
+            "count": 262144,
             "mean": [104.2, 99.1, 120.7],
             "deviation": [60.1, 58.2, 66.0],
             "low": [0, 0, 0],

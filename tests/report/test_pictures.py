@@ -65,6 +65,14 @@ def test_missing_tiles_are_crossed_out() -> None:
     assert edges.alt == "No edges: the frame is partial."
 
 
+def test_edges_without_a_picture_are_told() -> None:
+    whole = sample_of(0, drawn(64, 64), grid=Grid(1, 1))
+    bare = type(whole)(event=whole.event, pixels=whole.pixels, edges=None, cores=whole.cores, halo=2)
+    edges = pictures_of(bare, facts_of(bare.event), most_bytes=100_000)[1]
+    counted = whole.event["data"]["edges"]["pixels"]
+    assert edges.alt == f"No edges: no picture of them was kept; the event counts {counted:,} pixels."
+
+
 def test_points_and_boxes_lie_where_the_event_says() -> None:
     pixels = np.zeros((1080, 1920, 3), np.uint8)
     box = {"label": "face", "score": 1.0, "box": [1000, 600, 1400, 900], "track": None, "source": "faces"}
@@ -92,3 +100,10 @@ def test_a_sample_without_tiles_is_shown_without_a_grid() -> None:
     sample = sample_of(0, drawn(64, 64), grid=Grid(1, 1))
     bare = type(sample)(event=sample.event, pixels=sample.pixels, edges=sample.edges, cores=(), halo=2)
     assert pictures_of(bare, facts_of(bare.event), most_bytes=100_000)[0].caption == "0 tiles"
+
+
+def test_points_that_are_not_in_the_event_are_told() -> None:
+    sample = sample_of(0, drawn(64, 64), grid=Grid(1, 1))
+    sample.event["data"]["features"] = {"orb": {"count": 500, "points": [[2.0, 3.0, 1.0]]}, "sums": {"count": 9}}
+    features = pictures_of(sample, facts_of(sample.event), most_bytes=100_000)[2]
+    assert [name for _, name in features.legend] == ["orb 500, the strongest 1 drawn"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamproc.report import series
@@ -71,6 +71,8 @@ def test_rates_count_every_event() -> None:
 
 
 @given(st.lists(st.floats(0, 1e7), min_size=1, max_size=200))
+@example([4.6e-277, 2.3e-308, 2.3e-308])
+@example([0.5])
 def test_a_histogram_counts_every_value(values: list[float]) -> None:
     edges, numbers, _ = series.histogram(values)
     assert numbers.sum() == len(values)

@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM for commands that have something to finish."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stop_on_signals(told: Callable[[], None] = lambda: None) -> Iterator[tuple[threading.Event, list[int]]]:
+    """The first signal sets the event, so that what is under way can be finished; the second ends at once.
+
+    Args:
+        told: Called at the first signal, to say so.
+
+    Yields:
+        The event, and a list that holds the number of the first signal once it came.
+    """
+    stop = threading.Event()
+    received: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        stop.set()
+        told()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop, received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
