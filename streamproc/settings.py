@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     )
 
     worker_threads: int = Field(default=1, ge=1, le=256, description="Threads that run operators in one worker")
-    batch_tiles: int = Field(default=16, ge=1, le=1024, description="Most tiles of one executor hop")
+    batch_tiles: int = Field(default=32, ge=1, le=1024, description="Most tiles of one executor hop")
     window_batches: int = Field(default=4, ge=1, le=64, description="Batches in flight in one worker")
     buffer_bytes: int = Field(
         default=32 * 2**20, ge=2**20, le=2**31 - 1, description="Fetched records waiting for an agent"

@@ -96,7 +96,7 @@ def test_a_refused_setting_is_named_wherever_it_comes_from() -> None:
 def test_a_wrong_pipeline_file_is_one_line_with_what_is_right(text: str, words: list[str], tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(text)
-    for arguments in (["pipeline", "check", file], ["demo", "--pipeline", file]):
+    for arguments in (["pipeline", "check", str(file)], ["demo", "--pipeline", str(file)]):
         done = streamproc(*arguments)
         assert done.code == 2
         for word in words:

@@ -21,6 +21,7 @@ from streamproc.operators.table import Window as PixelWindow
 from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition, features_key
 
+HOLD_S = 0.05  # longest time a finished tile waits for others of its batch
 THUMBNAIL_SIDE_PX = 640  # previews are reduced by 2, 4 or 8 until the frame's longer side is at most about this
 
 
@@ -34,33 +35,45 @@ class Extractor:
     metrics: Metrics
 
     def __call__(self, batch: Batch) -> None:
-        """Handle a batch of tile records."""
+        """Handle a batch of tile records; send results together, for the broker's price goes by request."""
+        done: list[Features] = []
+        began = time.monotonic()
         for event in batch.events:
-            self._handle(batch, event.message)
+            features = self._handle(batch, event.message)
+            if features is not None:
+                done.append(features)
+            if time.monotonic() - began > HOLD_S:
+                self._send(batch, done)
+                done, began = [], time.monotonic()
+        self._send(batch, done)
 
-    def _handle(self, batch: Batch, message: Message) -> None:
+    def _send(self, batch: Batch, done: list[Features]) -> None:
+        for features in done:
+            batch.send(
+                topic=Topics(self.settings.prefix).features,
+                partition=camera_partition(features.tile.camera, self.partitions),
+                key=features_key(features.tile.key),
+                value=wire.encode_features(features),
+                headers=[],
+            )
+
+    def _handle(self, batch: Batch, message: Message) -> Features | None:
+        """The features of a tile; of one that is refused, word of that; None if its frame is not known."""
         topics = Topics(self.settings.prefix)
         started_ns = time.time_ns()
         header: TileHeader | None = None
         try:
             header = wire.read_tile_header(guard.header_list(message))
             wire.check_tile(header, guard.value_bytes(message), max_frame_pixels=self.settings.max_frame_pixels)
-            features = self._features(header, message, started_ns)
+            return self._features(header, message, started_ns)
         except DeliveryError:
             raise
         except Exception as error:  # noqa: BLE001 - every other error is one dead letter
             bad = guard.as_bad_message(error)
             guard.dead_letter(batch, message, bad, stage="extract", topics=topics, metrics=self.metrics)
             if header is None:
-                return
-            features = self._refused(header, message, started_ns, bad)
-        batch.send(
-            topic=topics.features,
-            partition=camera_partition(header.camera, self.partitions),
-            key=features_key(header.key),
-            value=wire.encode_features(features),
-            headers=[],
-        )
+                return None
+            return self._refused(header, message, started_ns, bad)
 
     def _features(self, header: TileHeader, message: Message, started_ns: int) -> Features:
         payload = guard.value_bytes(message)

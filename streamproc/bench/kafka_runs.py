@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,23 +48,31 @@ class Load:
 
 
 class PipelineBench:
-    """Workers of one pipeline on fresh topics."""
+    """Workers of one pipeline on fresh topics, and a producer that stays connected."""
 
-    def __init__(self, settings: Settings, material: Material, *, broker_pids: Sequence[int], workers: Workers) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        material: Material,
+        *,
+        broker_pids: Sequence[int],
+        workers: Workers,
+        publisher: Publisher,
+    ) -> None:
         self._settings = settings
         self._material = material
         self._broker_pids = broker_pids
         self._workers = workers
+        self._publisher = publisher
         self._topics = Topics(settings.prefix)
+        self._sent: Counter[tuple[str, int]] = Counter()
 
     def full_load(self, frames: int, *, run: str) -> tuple[Rate, int | None]:
         """Publish a backlog at once, and measure while it is worked off."""
         pids = [*self._workers.pids, *self._broker_pids]
-        before = self._ends()
-        cpu = cpu_seconds(pids)
-        with Publisher(self._settings, client_id="bench") as publisher:
-            for number in range(frames):
-                self._send(publisher, number, run=run, captured_ns=time.time_ns())
+        before, cpu = self._ends(), cpu_seconds(pids)
+        for number in range(frames):
+            self._send(number % CAMERAS, run=run, captured_ns=time.time_ns())
         events = self._events(before, frames)
         cpu_after = cpu_seconds(pids)
         stamps = sorted(record.timestamp_ms for record in events)
@@ -77,28 +86,34 @@ class PipelineBench:
         return rate, max(rss, default=None)
 
     def latency(self, tiles_per_s: float, *, seconds: float) -> tuple[float, float]:
-        """Offer frames at a fixed pace, whatever comes out; capture to event in ms, median and 99th percentile."""
+        """Offer frames at a fixed pace, whatever comes out; capture to event in ms, median and 99th percentile.
+
+        Cameras start one frame after another, so that steps which run on every n-th frame do not fall together.
+        """
+        before = self._ends()
+        for camera in range(CAMERAS):
+            for _ in range(camera):
+                self._send(camera, run="half", captured_ns=time.time_ns())
+        self._events(before, sum(range(CAMERAS)))
         pause_s = self._material.shape.grid.count / tiles_per_s
         frames = max(20, int(seconds / pause_s))
-        before = self._ends()
-        started, started_ns = time.monotonic(), time.time_ns()
-        with Publisher(self._settings, client_id="bench", linger_ms=1) as publisher:
-            for number in range(frames):
-                due = started + number * pause_s
-                if (wait := due - time.monotonic()) > 0:
-                    time.sleep(wait)
-                self._send(publisher, number, run="half", captured_ns=started_ns + int(number * pause_s * 1e9))
-            events = [wire.decode_frame_event(record.value) for record in self._events(before, frames)]
-        settled = [event for event in events if event.sequence * CAMERAS >= frames // 10]
-        totals = sorted(event.latency_ms["total"] for event in settled)
+        before, started, started_ns = self._ends(), time.monotonic(), time.time_ns()
+        for number in range(frames):
+            due = started + number * pause_s
+            if (wait := due - time.monotonic()) > 0:
+                time.sleep(wait)
+            self._send(number % CAMERAS, run="half", captured_ns=started_ns + int(number * pause_s * 1e9))
+        events = [wire.decode_frame_event(record.value) for record in self._events(before, frames)]
+        totals = sorted(event.latency_ms["total"] for event in events)
         return totals[len(totals) // 2], totals[min(len(totals) - 1, int(0.99 * len(totals)))]
 
-    def _send(self, publisher: Publisher, number: int, *, run: str, captured_ns: int) -> None:
-        camera = f"cam-{number % CAMERAS}"
-        frame = self._material.frames[number % len(self._material.frames)]
-        tiles = as_frame(frame, camera=camera, run=run, sequence=number // CAMERAS, captured_ns=captured_ns)
-        for header, payload in tiles:
-            publisher.send(
+    def _send(self, number: int, *, run: str, captured_ns: int) -> None:
+        sequence = self._sent[run, number]
+        self._sent[run, number] += 1
+        camera = f"cam-{number}"
+        frame = self._material.frames[(number + sequence) % len(self._material.frames)]
+        for header, payload in as_frame(frame, camera=camera, run=run, sequence=sequence, captured_ns=captured_ns):
+            self._publisher.send(
                 topic=self._topics.tiles,
                 partition=tile_partition(camera, header.index, self._settings.partitions),
                 key=tile_key(header),
@@ -152,10 +167,11 @@ def run_pipeline(
     create_topics(settings)
     tiles_per_frame = material.shape.grid.count
     specs = [WorkerSpec(pipeline=pipeline_file) for _ in range(processes)]
-    with Workers(settings, specs, folder=folder) as workers:
+    with Workers(settings, specs, folder=folder) as workers, Publisher(settings, client_id="bench") as publisher:
         wait_for_group(settings, members=processes, timeout_s=60, check=workers.check)
-        bench = PipelineBench(settings, material, broker_pids=broker_pids, workers=workers)
-        bench.full_load(4 * CAMERAS, run="warm")  # warm: code paths, caches, the broker's JIT
+        bench = PipelineBench(settings, material, broker_pids=broker_pids, workers=workers, publisher=publisher)
+        warm = max(4 * CAMERAS, int(expected_tiles_per_s * seconds / 3 / tiles_per_frame))
+        bench.full_load(warm, run="warm")  # code paths, caches, the broker's compiler
         frames = max(40, int(expected_tiles_per_s * seconds / tiles_per_frame))
         rate, rss = bench.full_load(frames, run="full")
         p50, p99 = bench.latency(rate.tiles_per_s / 2, seconds=seconds)

@@ -192,7 +192,7 @@ _ROWS: tuple[Operator, ...] = (
         parameters=(
             Parameter(name="scale_factor", default=1.2, low=1.01, high=3, meaning="between sizes looked for"),
             Parameter(name="min_neighbors", default=5, low=0, high=100, meaning="hits that make a face"),
-            Parameter(name="min_size_px", default=40, low=20, high=4096, meaning="smallest face"),
+            Parameter(name="min_size_px", default=48, low=20, high=4096, meaning="smallest face"),
             Parameter(name="max_size_px", default=0, low=0, high=8192, meaning="largest face; 0: no limit"),
             _seam_size(96),
         ),
