@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from streamproc.errors import DeliveryError, StreamprocError
+from streamproc.metrics import Metrics
 
 
 @dataclass(slots=True)
@@ -25,7 +26,11 @@ class Deliveries:
         problem: The first error, None as long as all is well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics, *, camera: str) -> None:
+        label = metrics.camera(camera)
+        self._published = metrics.frames_published.labels(label)
+        self._failed = metrics.frames_failed.labels(label)
+        self._bytes = metrics.published_bytes.labels(label)
         self._lock = threading.Lock()
         self._open: dict[int, _Open] = {}
         self.frames_published = 0
@@ -64,6 +69,7 @@ class Deliveries:
         if error is None:
             self.tiles_acked += tiles
             self.bytes_acked += size
+            self._bytes.inc(size)
         else:
             self.tiles_failed += tiles
             frame.failed += tiles
@@ -73,5 +79,7 @@ class Deliveries:
             del self._open[sequence]
             if frame.failed:
                 self.frames_failed += 1
+                self._failed.inc()
             else:
                 self.frames_published += 1
+                self._published.inc()

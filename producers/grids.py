@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FLOOR_BYTES = 50_000  # below this the cost of a record begins to show beside its pixels
 MAX_TILES = 65_536  # of a frame on the wire
 JPEG_BLOCK_PX = 16  # blocks of 4:2:0 colour
+_STRIP = 3.0  # sides of a tile; longer ones share too much border for what they hold
 _MOST_OVERLAP = 2.0  # halos may double the bytes before larger tiles are preferred to the target
 _SAFE_SHARE = 0.9  # of the largest tile: estimates may be a little low
 
@@ -171,8 +172,9 @@ def _cost(one: _Candidate, wanted: int, demand: Demand) -> float:
     """Distance from the ideal: number, shape, evenness (a tile position stays on its partition)."""
     count = one.grid.count
     uneven = math.ceil(count / demand.partitions) * demand.partitions / count - 1 if count > demand.partitions else 0
-    square = abs(math.log(one.core.width / one.core.height))
-    return abs(math.log(count / wanted)) + 0.5 * square + 2 * uneven + 0.3 * math.log(one.overlap)
+    stretch = abs(math.log(one.core.width / one.core.height))
+    strip = max(0.0, stretch - math.log(_STRIP)) if count > 1 else 0.0
+    return abs(math.log(count / wanted)) + 0.5 * stretch + 3 * strip + 2 * uneven + 0.3 * math.log(one.overlap)
 
 
 def _explain(one: _Candidate, demand: Demand) -> str:

@@ -17,6 +17,7 @@ from producers.pacing import Fps, Pacer, PreviewChoice, frames_a_second
 from producers.readahead import ReadAhead
 from producers.runs import PublishReport, new_run, require_name
 from streamproc.errors import DeliveryError, StreamprocError
+from streamproc.metrics import Metrics
 from streamproc.model import Codec, Frame, FrameKey, Grid, TileHeader
 from streamproc.publisher import Publisher
 from streamproc.topics import Topics, tile_key, tile_partition
@@ -77,6 +78,7 @@ def publish(
     limit: int | None = None,
     pipeline_halo: int = 0,
     sender: Sender | None = None,
+    metrics: Metrics | None = None,
     stop: threading.Event | None = None,
     on_progress: Callable[[int], None] | None = None,
     on_frame: Callable[[Sequence[TileHeader], Frame], None] | None = None,
@@ -96,6 +98,7 @@ def publish(
         limit: At most so many frames.
         pipeline_halo: Pixels around a tile that the pipeline's operators need.
         sender: Where records go, not closed; None is a Publisher of its own.
+        metrics: Counts frames and bytes there too; None keeps a registry nobody sees.
         stop: Set it to end the run: no more is read, what was read is sent and flushed.
         on_progress: Told the number of frames sent so far.
         on_frame: Told the tile headers and the frame when its tiles were handed over (not yet acknowledged).
@@ -127,6 +130,7 @@ def publish(
         run=run,
         partitions=partitions,
         cutter=cutter,
+        deliveries=Deliveries(metrics or Metrics(), camera=camera),
         stop=stop or threading.Event(),
     )
     started_s = time.monotonic()
@@ -152,6 +156,7 @@ class _Publication:
         run: str,
         partitions: int,
         cutter: Cutter,
+        deliveries: Deliveries,
         stop: threading.Event,
     ) -> None:
         self._settings = settings
@@ -162,7 +167,7 @@ class _Publication:
         self._cutter = cutter
         self._stop = stop
         self._topic = Topics(settings.prefix).tiles
-        self._deliveries = Deliveries()
+        self._deliveries = deliveries
         self._aborted = False
 
     def send_all(

@@ -7,12 +7,18 @@ ones share the label `other`. Frame, tile and run numbers are never labels.
 from __future__ import annotations
 
 import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.parser import text_string_to_metric_families
 
+from streamproc import __version__
 from streamproc.errors import SettingError
+from streamproc.settings import Settings
 
 MAX_CAMERAS: Final = 1000
 _LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -71,6 +77,42 @@ class Metrics:
                 return "other"
             self._cameras.add(name)
         return name
+
+
+def tiles_by_outcome(port: int, *, host: str = "127.0.0.1", timeout_s: float = 5) -> dict[str, int]:
+    """What became of the tiles that the aggregator of a process has seen, from its exporter.
+
+    Raises:
+        OSError: The exporter does not answer.
+    """
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=timeout_s) as answer:
+        text = answer.read().decode()
+    return {
+        sample.labels["outcome"]: int(sample.value)
+        for family in text_string_to_metric_families(text)
+        if family.name == "streamproc_tiles"
+        for sample in family.samples
+        if sample.name == "streamproc_tiles_total"
+    }
+
+
+@contextmanager
+def exported(settings: Settings) -> Iterator[Metrics]:
+    """A process's metrics, served for as long as this lasts if a port is set.
+
+    Raises:
+        SettingError: The port is taken.
+    """
+    metrics = Metrics()
+    metrics.build_info.labels(__version__).set(1)
+    exporter = None
+    if settings.metrics_port:
+        exporter = Exporter(metrics, host=settings.metrics_host, port=settings.metrics_port)
+    try:
+        yield metrics
+    finally:
+        if exporter is not None:
+            exporter.close()
 
 
 class Exporter:

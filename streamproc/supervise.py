@@ -24,6 +24,7 @@ class WorkerSpec:
     role: str = "all"
     pipeline: Path | None = None
     threads: int = 1
+    metrics_port: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,6 +100,8 @@ class Workers:
     def _start(self, number: int, spec: WorkerSpec) -> _Child:
         command = [sys.executable, "-m", "streamproc", "--log-level", "INFO", "worker", "--role", spec.role]
         command += ["--threads", str(spec.threads), "--parent-pid", str(os.getpid())]
+        if spec.metrics_port:
+            command += ["--metrics-port", str(spec.metrics_port)]
         if spec.pipeline is not None:
             command += ["--pipeline", str(spec.pipeline)]
         log = self._folder / f"worker-{number}.log"

@@ -14,10 +14,9 @@ from typing import Any
 import cv2
 import uvloop
 
-from streamproc import __version__
 from streamproc.app import Role, Wiring, create_app
 from streamproc.errors import StreamprocError
-from streamproc.metrics import Exporter, Metrics
+from streamproc.metrics import Metrics, exported
 from streamproc.operators.pipeline import Pipeline
 from streamproc.provision import require_topics
 from streamproc.publisher import Publisher
@@ -44,24 +43,15 @@ def run_worker(settings: Settings, *, role: Role, pipeline: Pipeline, parent_pid
     """
     cv2.setNumThreads(1)  # one thread of ours for each core; OpenCV's own would fight them
     partitions = require_topics(settings)
-    metrics = Metrics()
-    metrics.build_info.labels(__version__).set(1)
-    exporter = None
-    if settings.metrics_port:
-        exporter = Exporter(metrics, host=settings.metrics_host, port=settings.metrics_port)
-    publisher = Publisher(settings, client_id=f"streamproc-worker-{role}").start()
     # Measured: worker CPU for a tile 3.5 ms instead of 4.0; Faust's consumer thread takes its loop from the policy too.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    try:
-        asyncio.run(
-            _Run(settings, metrics=metrics, publisher=publisher, parent_pid=parent_pid).main(
-                role=role, pipeline=pipeline, partitions=partitions
-            )
-        )
-    finally:
-        publisher.close(timeout_s=2)
-        if exporter is not None:
-            exporter.close()
+    with exported(settings) as metrics:
+        publisher = Publisher(settings, client_id=f"streamproc-worker-{role}").start()
+        run = _Run(settings, metrics=metrics, publisher=publisher, parent_pid=parent_pid)
+        try:
+            asyncio.run(run.main(role=role, pipeline=pipeline, partitions=partitions))
+        finally:
+            publisher.close(timeout_s=2)
 
 
 class _Run:

@@ -57,6 +57,7 @@ def demo(
     from producers.cutting import parse_grid
     from producers.runs import new_run
     from producers.sources import open_source
+    from streamproc.broker.ports import choose_ports
     from streamproc.cli.produce import parse_codec
     from streamproc.demo import DemoOptions, run_demo, write_outputs
 
@@ -77,10 +78,10 @@ def demo(
             codec=parse_codec(codec),
             grid=parse_grid(grid),
             frames=limit,
-            workers=workers,
             pipeline=pipeline_for(pipeline),
             pipeline_file=pipeline,
             folder=(out / "logs") if out is not None else Path(scratch),
+            metrics_ports=tuple(choose_ports(0, workers)),
         )
         total = limit if opened.length is None or (limit is not None and limit < opened.length) else opened.length
 
@@ -125,6 +126,7 @@ def _tell(result: DemoResult, out: Path | None, *, seconds: float, as_json: bool
         "outcomes": result.outcomes,
         "repeated": result.repeated,
         "tiles": result.published.tiles_acked,
+        "tiles_by_outcome": result.tiles,
         "bytes": result.published.bytes,
         "objects": labels,
         "latency_ms": {"p50": _quantile(totals, 0.5), "p99": _quantile(totals, 0.99)},

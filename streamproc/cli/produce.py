@@ -45,6 +45,7 @@ def produce(
     tiles_pattern: Annotated[
         str | None, typer.Option(help="Names of a folder's tile files, like '{name}_{row}_{col}.png'.")
     ] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of the Prometheus exporter; 0 is off.")] = None,
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
     as_json: Json = False,
@@ -55,8 +56,9 @@ def produce(
     from producers.publish import publish
     from producers.runs import require_name
     from producers.sources import open_source
+    from streamproc.metrics import exported
 
-    settings = settings_for(settings_file, bootstrap=bootstrap)
+    settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
     require_name("camera", camera)
     if run is not None:
         require_name("run", run)
@@ -66,7 +68,11 @@ def produce(
     with open_source(source, settings, tiles_pattern=tiles_pattern, notice=told) as opened:
         told(opened.describe())
         partitions = require_topics(settings)
-        with stop_on_signals() as (stop, received), _bar(opened, limit, quiet=as_json) as progress:
+        with (
+            stop_on_signals() as (stop, received),
+            exported(settings) as metrics,
+            _bar(opened, limit, quiet=as_json) as progress,
+        ):
             report = publish(
                 opened,
                 settings,
@@ -78,6 +84,7 @@ def produce(
                 fps=fps_chosen,
                 limit=limit,
                 pipeline_halo=halo,
+                metrics=metrics,
                 stop=stop,
                 on_progress=progress,
                 notice=told,

@@ -69,6 +69,7 @@ def write_outputs(
         stages=_stages(result, options),
         versions=_versions(),
         problems=_problems(result),
+        tiles=result.tiles,
     )
     return write_report(report, folder)
 

@@ -17,6 +17,7 @@ from producers.sources import Source
 from streamproc.broker import ephemeral
 from streamproc.demo.collect import EventLog
 from streamproc.errors import StreamprocError
+from streamproc.metrics import tiles_by_outcome
 from streamproc.model import Codec, Frame, Grid
 from streamproc.operators.pipeline import Pipeline
 from streamproc.provision import create_topics, require_topics, wait_for_group
@@ -40,6 +41,7 @@ class DemoOptions:
         grid: None chooses by the first frame.
         frames: At most so many; None reads the source to its end.
         folder: For the workers' logs.
+        metrics_ports: One for each worker.
     """
 
     camera: str
@@ -47,10 +49,15 @@ class DemoOptions:
     codec: Codec
     grid: Grid | None
     frames: int | None
-    workers: int
     pipeline: Pipeline
     pipeline_file: Path | None
     folder: Path
+    metrics_ports: tuple[int, ...]
+
+    @property
+    def workers(self) -> int:
+        """Worker processes: one for each exporter."""
+        return len(self.metrics_ports)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +67,14 @@ class DemoResult:
     Attributes:
         events: One CloudEvent for each frame with an outcome, by sequence.
         repeated: Frames told of more than once.
+        tiles: What became of the tiles, from the workers' metrics.
         settings: As used, with the broker's address.
     """
 
     published: PublishReport
     events: list[dict[str, Any]]
     repeated: int
+    tiles: dict[str, int]
     settings: Settings
     partitions: int
     stall: StreamprocError | None = field(default=None)
@@ -101,7 +110,7 @@ def broker_for(settings: Settings, *, told: Told) -> Iterator[Settings]:
 @contextlib.contextmanager
 def running_workers(settings: Settings, options: DemoOptions, *, told: Told) -> Iterator[Workers]:
     """Workers that have joined their group and own all partitions."""
-    specs = [WorkerSpec(pipeline=options.pipeline_file) for _ in range(options.workers)]
+    specs = [WorkerSpec(pipeline=options.pipeline_file, metrics_port=port) for port in options.metrics_ports]
     told(f"starting {options.workers} workers")
     with Workers(settings, specs, folder=options.folder) as workers:
         wait_for_group(settings, members=options.workers, timeout_s=READY_S, check=workers.check)
@@ -158,6 +167,7 @@ def run_demo(
                 published=published,
                 events=events.events(),
                 repeated=sum(times > 1 for times in events.seen.values()),
+                tiles=_tiles(options.metrics_ports),
                 settings=used,
                 partitions=partitions,
                 stall=stall,
@@ -184,6 +194,15 @@ def _wait_for_outcomes(
             )
     progress(published.frames_published, events.count)
     return None
+
+
+def _tiles(ports: tuple[int, ...]) -> dict[str, int]:
+    """Sum over all workers; one that is gone takes its counts along."""
+    counts: Counter[str] = Counter()
+    for port in ports:
+        with contextlib.suppress(OSError):
+            counts.update(tiles_by_outcome(port))
+    return dict(counts)
 
 
 class _Throttled(Source):
