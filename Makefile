@@ -42,10 +42,12 @@ format: $(STAMP)      ## put the code into its format
 	$(BIN)/ruff check --fix .
 
 matrix:               ## unit tests on each Python of MATRIX that is at hand
-	@found=0; for version in $(MATRIX); do \
-	  if python$$version -c pass 2>/dev/null; then found=1; echo "== Python $$version"; \
-	    $(MAKE) --no-print-directory unit VENV=.venv-$$version PYTHON=python$$version || exit 1; \
-	  else echo "== Python $$version is not here, skipped"; fi; done; test $$found = 1
+	@found=0; for version in $(MATRIX); do python=; \
+	  for candidate in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python; do \
+	    if $$candidate -c pass 2>/dev/null; then python=$$candidate; break; fi; done; \
+	  if [ -z "$$python" ]; then echo "== Python $$version is not here, skipped"; continue; fi; \
+	  found=1; echo "== Python $$version: $$python"; \
+	  $(MAKE) --no-print-directory unit VENV=.venv-$$version PYTHON=$$python || exit 1; done; test $$found = 1
 
 wheel: $(STAMP)       ## build sdist and wheel into dist/
 	rm -rf dist

@@ -141,7 +141,7 @@ def _stages(result: DemoResult, options: DemoOptions) -> list[Stage]:
     frames, tiles = f"{published.frames_published} frames", f"{published.tiles_acked} tiles"
     each = f"{options.workers} worker processes"
     return [
-        Stage(name="source", detail=published.source[:60], kind="source", count=frames),
+        Stage(name="source", detail=_short(published.source), kind="source", count=frames),
         Stage(name="producer", detail=f"cuts {published.grid}, {options.codec}", count=frames),
         Stage(name="tiles", detail=f"{lanes} partitions", kind="topic", count=tiles, lanes=lanes),
         Stage(name=f"extract x{options.workers}", detail=each, count=tiles, lanes=options.workers),
@@ -174,3 +174,8 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in packages},
     }
+
+
+def _short(source: str) -> str:
+    """What a source says of itself, short enough for a box of the drawing."""
+    return source.partition(":")[0].removeprefix("video ")[:40]

@@ -111,7 +111,7 @@ def broker_for(settings: Settings, *, told: Told) -> Iterator[Settings]:
 def running_workers(settings: Settings, options: DemoOptions, *, told: Told) -> Iterator[Workers]:
     """Workers that have joined their group and own all partitions."""
     specs = [WorkerSpec(pipeline=options.pipeline_file, metrics_port=port) for port in options.metrics_ports]
-    told(f"starting {options.workers} workers")
+    told(f"starting {options.workers} worker{'s' if options.workers > 1 else ''}")
     with Workers(settings, specs, folder=options.folder) as workers:
         wait_for_group(settings, members=options.workers, timeout_s=READY_S, check=workers.check)
         yield workers
