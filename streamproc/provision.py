@@ -146,7 +146,7 @@ def wait_for_group(settings: Settings, *, members: int, timeout_s: float, check:
             return
         time.sleep(0.1)
     raise BrokerError(
-        f"group {group} on {settings.bootstrap} was not ready within {timeout_s:.0f} s: see the workers' logs"
+        f"group {group} on {settings.bootstrap} was not ready within {timeout_s:g} s: see the workers' logs"
     )
 
 

@@ -143,6 +143,11 @@ class TopicReader:
         try:
             return question()
         except KafkaException as error:
+            if error.args[0].code() in (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
+                raise BrokerError(
+                    f"topic {self.topic} does not exist on {self._settings.bootstrap} or has fewer partitions:"
+                    " run streamproc topics create"
+                ) from None
             raise BrokerError(
                 f"topic {self.topic}: {self._settings.bootstrap} does not answer ({error.args[0].str()})"
             ) from None

@@ -184,16 +184,17 @@ def run_naive(
     pipeline_file: Path | None,
     *,
     processes: int,
+    delivered: bool,
     seconds: float,
     expected: float,
 ) -> Rate:
-    """Faust with one `await send` for each tile, on the same backlog."""
+    """Faust with one `await send` for each tile, on the same backlog; `delivered` awaits the delivery too."""
     prefix = f"naive-{secrets.token_hex(3)}."
     settings = base.model_copy(update={"prefix": prefix})
     create_topics(settings)
     topics = Topics(prefix)
     tiles = max(200, int(expected * seconds))
-    with _naive_workers(settings, topics, pipeline_file, processes):
+    with _naive_workers(settings, topics, pipeline_file, processes, delivered=delivered):
         with Publisher(settings, client_id="bench") as publisher:
             sent = 0
             while sent < tiles:
@@ -227,7 +228,7 @@ def run_naive(
 
 @contextmanager
 def _naive_workers(
-    settings: Settings, topics: Topics, pipeline_file: Path | None, processes: int
+    settings: Settings, topics: Topics, pipeline_file: Path | None, processes: int, *, delivered: bool
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     command = [
         sys.executable,
@@ -239,7 +240,7 @@ def _naive_workers(
     ]
     children = [
         subprocess.Popen(
-            [*command, str(pipeline_file or "")],
+            [*command, str(pipeline_file or ""), *(["--delivered"] if delivered else [])],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

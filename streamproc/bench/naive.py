@@ -1,5 +1,8 @@
 """Faust as its first page suggests: kernels inside the agent, one `await send` for each tile.
 
+With `--delivered` the agent also awaits that the result is delivered before it goes on, which is the promise that
+streamproc makes: otherwise Faust acknowledges the tile while its result may still be lost.
+
 Run as `python -m streamproc.bench.naive`; a comparison for the benchmark, never used by workers.
 """
 
@@ -22,7 +25,7 @@ from streamproc.operators.pixels import decode
 from streamproc.operators.table import Window
 
 
-def _app(bootstrap: str, source: str, target: str, pipeline: Pipeline) -> faust.App:
+def _app(bootstrap: str, source: str, target: str, pipeline: Pipeline, *, delivered: bool) -> faust.App:
     app = faust.App(
         f"naive-{source}",
         broker=f"kafka://{bootstrap}",
@@ -57,14 +60,16 @@ def _app(bootstrap: str, source: str, target: str, pipeline: Pipeline) -> faust.
                 height=header.frame_height,
             )
             found = pipeline.run(window, header.sequence)
-            await results.send(key=event.key, value=wire.encode_results(found))
+            sent = await results.send(key=event.key, value=wire.encode_results(found))
+            if delivered:
+                await sent
 
     app.agent(tiles, name="naive")(extract)
     return app
 
 
-async def _main(bootstrap: str, source: str, target: str, pipeline: Pipeline) -> None:
-    app = _app(bootstrap, source, target, pipeline)
+async def _main(bootstrap: str, source: str, target: str, pipeline: Pipeline, *, delivered: bool) -> None:
+    app = _app(bootstrap, source, target, pipeline, delivered=delivered)
     app.finalize()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -74,5 +79,6 @@ async def _main(bootstrap: str, source: str, target: str, pipeline: Pipeline) ->
 
 if __name__ == "__main__":
     cv2.setNumThreads(1)
-    _bootstrap, _source, _target, _file = sys.argv[1:5]
-    asyncio.run(_main(_bootstrap, _source, _target, load(Path(_file)) if _file else default_pipeline()))
+    _bootstrap, _source, _target, _file, *_options = sys.argv[1:]
+    _pipeline = load(Path(_file)) if _file else default_pipeline()
+    asyncio.run(_main(_bootstrap, _source, _target, _pipeline, delivered="--delivered" in _options))

@@ -16,7 +16,7 @@ def render(result: dict[str, Any], console: Console) -> None:
         rows = {
             "plain loop of the tile kernels: the limit": run["limit_tile_kernels"],
             "plain OpenCV on whole frames": run["limit_whole_frames"],
-            **{f"Faust, one await send a tile, {name}": entry for name, entry in run["faust_naive"].items()},
+            **{f"Faust naively, {way.replace('_', ' ')}": entry for way, entry in run["faust_naive"].items()},
             "streamproc, broker included": run["streamproc"],
         }
         for name, entry in rows.items():
