@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 
 # Pixels OpenCV decodes at most; read once, when cv2 is imported. Without it a picture of 48 kB may take 2.3 GB.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", os.environ.get("STREAMPROC_MAX_FRAME_PIXELS", str(2**27)))
+_pixels = os.environ.get("STREAMPROC_MAX_FRAME_PIXELS", "")
+os.environ.setdefault(
+    "OPENCV_IO_MAX_IMAGE_PIXELS", _pixels if _pixels.isdecimal() and len(_pixels) < 11 else str(2**27)
+)
 # A broken film is told in one line of ours; OpenCV and FFmpeg would add their own to stderr.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

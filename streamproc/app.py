@@ -14,7 +14,7 @@ import faust
 from faust.types.auth import CredentialsT
 
 from streamproc.agents.assemble import Aggregation, add_assemble_agent
-from streamproc.agents.batches import Window
+from streamproc.agents.batches import Tenure, Window
 from streamproc.agents.extract import Extractor, add_extract_agent
 from streamproc.agents.readback import read_back
 from streamproc.agents.transport import StreamApp
@@ -69,14 +69,18 @@ def create_app(
         crash: Told once when a result could not be delivered; the worker must end without committing.
     """
     app = _faust_app(settings)
-    app.on_partitions_assigned.connect(partial(_count_rebalance, metrics), weak=False)
+    tenure = Tenure()
+    app.on_partitions_assigned.connect(partial(_assigned, tenure, metrics), weak=False)
     windows: list[Window] = []
     pools: list[ThreadPoolExecutor] = []
 
     def window(pool: ThreadPoolExecutor, **handlers: Any) -> Window:
-        windows.append(Window(pool=pool, publisher=publisher, crash=crash, size=settings.window_batches, **handlers))
+        windows.append(
+            Window(pool=pool, publisher=publisher, crash=crash, size=settings.window_batches, tenure=tenure, **handlers)
+        )
         return windows[-1]
 
+    aggregation: Aggregation | None = None
     if role in {"extract", "all"}:
         pools.append(ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="extract"))
         extractor = Extractor(settings=settings, pipeline=pipeline, partitions=partitions, metrics=metrics)
@@ -84,27 +88,32 @@ def create_app(
     if role in {"aggregate", "all"}:
         pools.append(ThreadPoolExecutor(1, thread_name_prefix="assemble"))
         aggregation = Aggregation(settings, metrics=metrics, read_back=partial(read_back, settings))
-        app.on_partitions_revoked.connect(partial(_let_go, aggregation, pools[-1], publisher), weak=False)
         add_assemble_agent(app, aggregation, settings=settings, make_window=partial(window, pools[-1]))
+    app.on_partitions_revoked.connect(partial(_revoked, tenure, aggregation, pools[-1], publisher), weak=False)
     return Wiring(app=app, publisher=publisher, pools=tuple(pools), windows=windows)
 
 
-async def _let_go(
-    aggregation: Aggregation,
+async def _revoked(
+    tenure: Tenure,
+    aggregation: Aggregation | None,
     pool: ThreadPoolExecutor,
     publisher: Publisher,
     app: StreamApp,
     *_: object,
-    **_more: object,
+    **_kw: object,
 ) -> None:
-    """Before partitions go to another worker: finish what is under way, so that it finds the events in the log."""
+    """Before partitions go to another worker: emit no more, and let it find in the log what was emitted."""
+    over = tenure.revoke(app.consumer_generation_id)
+    if aggregation is None:
+        return
+    aggregation.end(over)
     loop = asyncio.get_running_loop()
-    generation = app.consumer_generation_id
-    await asyncio.wait({loop.run_in_executor(pool, aggregation.let_go, generation)}, timeout=LET_GO_S)
+    await asyncio.wait({loop.run_in_executor(pool, aggregation.let_go)}, timeout=LET_GO_S)
     await loop.run_in_executor(None, publisher.flush, LET_GO_S)
 
 
-async def _count_rebalance(metrics: Metrics, _app: object, _assigned: object, **_more: object) -> None:
+async def _assigned(tenure: Tenure, metrics: Metrics, _app: object, _partitions: object, **_kw: object) -> None:
+    tenure.assign()
     metrics.rebalances.inc()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from streamproc.settings import Settings
+from confluent_kafka import KafkaError
+
+from streamproc.settings import DEFAULT_BOOTSTRAP, Settings
 
 librdkafka_log = logging.getLogger("streamproc.librdkafka")
 
@@ -32,3 +34,13 @@ def client_config(settings: Settings, *, client_id: str) -> dict[str, Any]:
         "ssl.key.location": settings.security_key_file,
     }
     return {**config, **{name: str(path) for name, path in files.items() if path is not None}}
+
+
+def unreachable(settings: Settings, error: KafkaError) -> str:
+    """One line for a broker that does not answer: where, why, and what to do."""
+    hint = "start one with: streamproc broker start"
+    if settings.bootstrap != DEFAULT_BOOTSTRAP:
+        hint = f"check STREAMPROC_BOOTSTRAP, or {hint}"
+    if error.code() == KafkaError._AUTHENTICATION:  # librdkafka's local codes have no public name
+        hint = "check STREAMPROC_SECURITY_USERNAME and _PASSWORD"
+    return f"no Kafka broker answers at {settings.bootstrap} ({error.str()}): {hint}"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
 
-from streamproc.client import client_config
+from streamproc.client import client_config, unreachable
 from streamproc.errors import BrokerError
-from streamproc.settings import DEFAULT_BOOTSTRAP, Settings
+from streamproc.settings import Settings
 from streamproc.topics import Topics, TopicSpec
 
 ANSWER_S = 10.0
@@ -42,7 +42,7 @@ def cluster_metadata(settings: Settings, *, timeout_s: float = ANSWER_S) -> Clus
     try:
         return _admin(settings).list_topics(timeout=timeout_s)
     except KafkaException as error:
-        raise BrokerError(_unreachable(settings, error.args[0])) from None
+        raise BrokerError(unreachable(settings, error.args[0])) from None
 
 
 def create_topics(settings: Settings) -> list[str]:
@@ -188,13 +188,4 @@ def _topic_configs(settings: Settings, specs: Sequence[TopicSpec]) -> dict[str, 
             for resource, future in futures.items()
         }
     except KafkaException as error:
-        raise BrokerError(_unreachable(settings, error.args[0])) from None
-
-
-def _unreachable(settings: Settings, error: KafkaError) -> str:
-    hint = "start one with: streamproc broker start"
-    if settings.bootstrap != DEFAULT_BOOTSTRAP:
-        hint = f"check STREAMPROC_BOOTSTRAP, or {hint}"
-    if error.code() == KafkaError._AUTHENTICATION:  # librdkafka's local codes have no public name
-        hint = "check STREAMPROC_SECURITY_USERNAME and _PASSWORD"
-    return f"no Kafka broker answers at {settings.bootstrap} ({error.str()}): {hint}"
+        raise BrokerError(unreachable(settings, error.args[0])) from None

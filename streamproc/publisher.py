@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streamproc.client import client_config
 from streamproc.errors import DeliveryError
 from streamproc.settings import Settings
-from streamproc.topics import MAX_RECORD_BYTES
+from streamproc.topics import MAX_DEADLETTER_BYTES
 from streamproc.wire import Headers
 
 OnDelivery: TypeAlias = Callable[[Exception | None, int | None], None]
@@ -47,7 +47,7 @@ class Publisher:
                 "enable.idempotence": True,
                 "linger.ms": linger_ms,
                 "compression.type": "none",
-                "message.max.bytes": MAX_RECORD_BYTES,
+                "message.max.bytes": MAX_DEADLETTER_BYTES,
                 "queue.buffering.max.kbytes": max(1, self._bound_bytes // 1024),
                 "queue.buffering.max.messages": 100_000,
                 "delivery.timeout.ms": int(settings.delivery_timeout_s * 1000),
@@ -176,6 +176,8 @@ def _explain(error: Any, *, topic: str, size: int) -> str:
         )
     if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
         return f"topic {topic} does not exist or has fewer partitions: run streamproc topics create"
+    if code == KafkaError._PURGE_QUEUE:
+        return f"topic {topic}: a record was not acknowledged before the run ended; is the broker up?"
     if code == KafkaError._MSG_TIMED_OUT:
         return f"topic {topic}: a record was not acknowledged in time; is the broker up? (streamproc doctor)"
     return f"topic {topic}: {error.str() if isinstance(error, KafkaError) else error}"

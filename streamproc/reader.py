@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streamproc.client import client_config
+from streamproc.client import client_config, unreachable
 from streamproc.errors import BrokerError
 from streamproc.settings import Settings
 from streamproc.wire import Headers
@@ -17,6 +17,7 @@ from streamproc.wire import Headers
 _T = TypeVar("_T")
 _POLL_S = 0.2
 _ANSWER_S = 10.0
+_PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)  # the client goes on trying; a stall ends it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,8 @@ class TopicReader:
         if partition not in left:
             return None
         end, error = left[partition], message.error()
+        if error is not None and error.code() in _PASSING:
+            return None
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             raise BrokerError(f"topic {self.topic}: {error.str()}")
         if offset + (1 if error is None else 0) >= end:
@@ -131,11 +134,7 @@ class TopicReader:
                 yield None
             elif (error := message.error()) is None:
                 yield _record(message)
-            elif error.code() not in (
-                KafkaError._PARTITION_EOF,
-                KafkaError._TRANSPORT,
-                KafkaError._ALL_BROKERS_DOWN,
-            ):
+            elif error.code() not in (KafkaError._PARTITION_EOF, *_PASSING):
                 raise BrokerError(f"topic {self.topic}: {error.str()}")
         self._consumer.unassign()
 
@@ -148,9 +147,7 @@ class TopicReader:
                     f"topic {self.topic} does not exist on {self._settings.bootstrap} or has fewer partitions:"
                     " run streamproc topics create"
                 ) from None
-            raise BrokerError(
-                f"topic {self.topic}: {self._settings.bootstrap} does not answer ({error.args[0].str()})"
-            ) from None
+            raise BrokerError(unreachable(self._settings, error.args[0])) from None
 
 
 def _record(message: Message) -> Record:

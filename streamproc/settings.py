@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -181,6 +182,6 @@ def value_of(variable: str) -> str | None:
     return os.environ.get(variable)
 
 
-def child_environment(**changes: str) -> dict[str, str]:
-    """The environment for a child process: ours, with `changes`."""
-    return {**os.environ, **changes}
+def child_environment(changes: Mapping[str, str] | None = None, *, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """The environment for a child process: ours, `without` some variables, with `changes`."""
+    return {**{name: value for name, value in os.environ.items() if name not in without}, **(changes or {})}

@@ -98,7 +98,8 @@ class Workers:
         self._children = []
 
     def _start(self, number: int, spec: WorkerSpec) -> _Child:
-        command = [sys.executable, "-m", "streamproc", "--log-level", "INFO", "worker", "--role", spec.role]
+        # -P: modules come from where streamproc is installed, not from the folder the user stands in
+        command = [sys.executable, "-P", "-m", "streamproc", "--log-level", "INFO", "worker", "--role", spec.role]
         command += ["--threads", str(spec.threads), "--parent-pid", str(os.getpid())]
         if spec.metrics_port:
             command += ["--metrics-port", str(spec.metrics_port)]
@@ -111,7 +112,7 @@ class Workers:
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=handle,
-            env=child_environment(**_as_variables(self._settings)),
+            env=child_environment(_as_variables(self._settings), without=("STREAMPROC_SETTINGS",)),
             start_new_session=True,  # Ctrl-C reaches the command, which stops its workers in order
         )
         return _Child(spec=spec, process=process, log=log, handle=handle)
@@ -131,4 +132,4 @@ def _as_variables(settings: Settings) -> dict[str, str]:
 def last_words(log: Path, *, limit: int = 400) -> str:
     """The last line of a log that says something."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][-limit:] if lines else "it wrote nothing"
+    return lines[-1].removeprefix("error: ")[-limit:] if lines else "it wrote nothing"

@@ -18,7 +18,10 @@ TopicName = Literal["tiles", "features", "events", "edges", "deadletters"]
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
-MAX_RECORD_BYTES = 2 * 2**20  # tiles end at 900 kB, features of noise can be larger than their tile
+MAX_RECORD_BYTES = 2 * 2**20  # of tiles and events; tiles end at 900 kB
+MAX_FEATURES_BYTES = 8 * 2**20  # a bit for each pixel of a tile, however well its picture compresses
+MAX_PICTURE_BYTES = 8 * 2**20  # edges of an 8K frame take 3 to 7 MB as PNG
+MAX_DEADLETTER_BYTES = 9 * 2**20  # any record of the others, and the headers that say why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +72,14 @@ class Topics:
     def specs(self, *, partitions: int) -> tuple[TopicSpec, ...]:
         """All topics with their explicit configs; the same number of partitions everywhere."""
 
-        def spec(name: str, retention_ms: int, **config: str) -> TopicSpec:
+        def spec(name: str, retention_ms: int, *, max_bytes: int = MAX_RECORD_BYTES, **config: str) -> TopicSpec:
             return TopicSpec(
                 name=name,
                 partitions=partitions,
                 config={
                     "cleanup.policy": "delete",
                     "compression.type": "producer",
-                    "max.message.bytes": str(MAX_RECORD_BYTES),
+                    "max.message.bytes": str(max_bytes),
                     "message.timestamp.type": "CreateTime",
                     "retention.ms": str(retention_ms),
                     **{key.replace("_", "."): value for key, value in config.items()},
@@ -85,10 +88,16 @@ class Topics:
 
         return (
             spec(self.tiles, HOUR_MS, retention_bytes=str(2**33 // partitions), segment_bytes=str(2**27)),
-            spec(self.features, HOUR_MS, segment_bytes=str(2**27)),
+            spec(self.features, HOUR_MS, max_bytes=MAX_FEATURES_BYTES, segment_bytes=str(2**27)),
             spec(self.events, 7 * DAY_MS),
-            spec(self.edges, 10 * MINUTE_MS, segment_bytes=str(2**26), segment_ms=str(5 * MINUTE_MS)),
-            spec(self.deadletters, 7 * DAY_MS),
+            spec(
+                self.edges,
+                10 * MINUTE_MS,
+                max_bytes=MAX_PICTURE_BYTES,
+                segment_bytes=str(2**26),
+                segment_ms=str(5 * MINUTE_MS),
+            ),
+            spec(self.deadletters, 7 * DAY_MS, max_bytes=MAX_DEADLETTER_BYTES),
         )
 
 

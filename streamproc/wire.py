@@ -39,6 +39,7 @@ MAX_SIDE_PX = 65_535
 MAX_TILES = 65_536
 MAX_HALO_PX = 1024
 MAX_HEADERS = 64
+THUMBNAIL_SCALES = (1, 2, 4, 8)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _pack = msgspec.msgpack.Encoder()
@@ -65,7 +66,22 @@ def digest_frame(pixels: NDArray[Any]) -> bytes:
 
 def tile_headers(header: TileHeader) -> Headers:
     """The Kafka headers of a tile record."""
-    return [(TILE_HEADER, _pack.encode(header)), ("content-type", CONTENT_TYPES[header.codec])]
+    return [
+        (TILE_HEADER, _pack.encode(header)),
+        ("content-type", CONTENT_TYPES[header.codec]),
+        ("traceparent", traceparent(header)),
+    ]
+
+
+def traceparent(header: TileHeader) -> bytes:
+    """W3C trace context of a tile: one trace for each frame, one span for each tile; deterministic, not sampled.
+
+    References:
+        https://www.w3.org/TR/trace-context/
+    """
+    frame = f"{header.camera}/{header.run}/{header.sequence}"
+    span = xxhash.xxh3_64_hexdigest(f"{frame}/{header.index}".encode())
+    return f"00-{xxhash.xxh3_128_hexdigest(frame.encode())}-{span}-00".encode()
 
 
 def check_tile(header: TileHeader, payload: bytes | None, *, max_frame_pixels: int) -> None:
@@ -206,8 +222,8 @@ def encode_results(results: Mapping[str, Result]) -> bytes:
     return _pack.encode(results)
 
 
-def decode_features(value: bytes | None) -> Features:
-    """Read and judge a features record.
+def decode_features(value: bytes | None, *, max_frame_pixels: int = MAX_SIDE_PX * MAX_SIDE_PX) -> Features:
+    """Read and judge a features record; frames above `max_frame_pixels` are refused.
 
     Raises:
         BadMessage: `length`, `envelope`, `schema` or `limits`.
@@ -220,7 +236,12 @@ def decode_features(value: bytes | None) -> Features:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage("envelope", f"features: {error}") from None
     _check_names(features.tile)
-    _check_geometry(features.tile, max_frame_pixels=MAX_SIDE_PX * MAX_SIDE_PX)
+    _check_geometry(features.tile, max_frame_pixels=max_frame_pixels)
+    _require(
+        features.thumbnail_scale in THUMBNAIL_SCALES if features.thumbnail else True,
+        "limits",
+        f"thumbnail reduced by {features.thumbnail_scale}",
+    )
     for name, result in features.results.items():
         _check_result(name, result, features.tile)
     return features

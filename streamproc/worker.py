@@ -132,6 +132,7 @@ class _Run:
             for topic, lag in _lag(wiring).items():
                 self._metrics.lag.labels(topic).set(lag)
             self._metrics.buffer_bytes.labels("producer").set(self._publisher.queued_bytes)
+            self._metrics.buffer_bytes.labels("streams").set(sum(window.waiting_bytes() for window in wiring.windows))
             if self._parent_pid is not None and os.getppid() != self._parent_pid:
                 log.warning("the process that started this worker is gone, stopping")
                 self._stop.set()

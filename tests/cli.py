@@ -113,7 +113,7 @@ def started(*arguments: str | Path, cwd: Path | None = None, **variables: str) -
 
 
 def _command(arguments: tuple[str | Path, ...]) -> list[str]:
-    return [sys.executable, "-m", "streamproc", *map(str, arguments)]
+    return [sys.executable, "-P", "-m", "streamproc", *map(str, arguments)]  # -P: as the console script, not from here
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:

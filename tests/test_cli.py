@@ -132,3 +132,23 @@ def test_help_comes_quickly_because_heavy_libraries_are_not_loaded_for_it() -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_ctrl_c_while_libraries_are_still_loaded_leaves_no_traceback() -> None:
+    import subprocess
+    import sys
+
+    code = """
+import sys
+
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+from streamproc.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False)

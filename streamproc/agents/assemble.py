@@ -21,12 +21,11 @@ from streamproc.agents.batches import Batch, MakeWindow, Window, collect
 from streamproc.agents.transport import StreamApp
 from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
 from streamproc.aggregator.recognition import FrameView, frame_event, merge_frame
-from streamproc.errors import BadMessage
 from streamproc.metrics import Metrics
 from streamproc.model import Codec, FrameEvent, FrameKey, Pixels
-from streamproc.operators.pixels import encode
+from streamproc.operators.pixels import encode, thumbnail
 from streamproc.settings import Settings
-from streamproc.topics import Topics
+from streamproc.topics import MAX_PICTURE_BYTES, Topics
 
 ReadBack: TypeAlias = Callable[[int, int], Iterable[FrameKey]]
 """(partition, since_ms) -> frames whose events are out, in log order."""
@@ -37,13 +36,18 @@ _CLOCK_MARGIN_MS = 60_000  # record timestamps come from several hosts
 
 @dataclass(slots=True, eq=False)
 class _Partition:
-    generation: int
+    tenure: int
     assembler: Assembler
     next_picture_s: dict[str, float] = field(default_factory=dict)
 
 
 class Aggregation:
-    """Assembles the frames of all partitions of one worker. Called by one thread at a time."""
+    """Assembles the frames of all partitions of one worker. Called by one thread at a time.
+
+    Attributes:
+        open_frames: Frames held after the last call, for whom a deadline may pass without a new record; any thread may
+            read it.
+    """
 
     def __init__(self, settings: Settings, *, metrics: Metrics, read_back: ReadBack) -> None:
         self._settings = settings
@@ -51,7 +55,8 @@ class Aggregation:
         self._metrics = metrics
         self._read_back = read_back
         self._partitions: dict[int, _Partition] = {}
-        self._revoked = -1  # records of this generation and earlier ones are no longer ours
+        self.open_frames = 0
+        self._over = -1  # records of this assignment and earlier ones are no longer ours
 
     def __call__(self, batch: Batch) -> None:
         """Take a batch of features (an empty one looks at deadlines) and emit the frames that are done."""
@@ -59,32 +64,30 @@ class Aggregation:
             self._take(batch, event.message)
         for number, partition in self._partitions.items():
             for closed in partition.assembler.finish(time.monotonic()):
-                self._emit(batch, number, partition, closed)
+                if batch.tenure > self._over:
+                    self._emit(batch, number, partition, closed)
         assemblers = [partition.assembler for partition in self._partitions.values()]
-        self._metrics.open_frames.set(sum(assembler.open_frames for assembler in assemblers))
+        self.open_frames = sum(assembler.open_frames for assembler in assemblers)
+        self._metrics.open_frames.set(self.open_frames)
         self._metrics.open_bytes.set(sum(assembler.open_bytes for assembler in assemblers))
-        batch.floors = {
-            number: (partition.generation, partition.assembler.needed_offset())
-            for number, partition in self._partitions.items()
-        }
+        batch.floors = {number: partition.assembler.needed_offset() for number, partition in self._partitions.items()}
 
-    def let_go(self, generation: int) -> None:
-        """Forget all open frames: the assignment of `generation` is revoked, and its records will be read again."""
-        self._revoked = max(self._revoked, generation)
+    def end(self, tenure: int) -> None:
+        """From now on nothing of this assignment is emitted; from any thread."""
+        self._over = max(self._over, tenure)
+
+    def let_go(self) -> None:
+        """Forget all open frames: their records will be read again, here or elsewhere."""
         self._partitions.clear()
-
-    @property
-    def holds_frames(self) -> bool:
-        """Whether a deadline may pass without a new record."""
-        return any(partition.assembler.open_frames for partition in self._partitions.values())
+        self.open_frames = 0
 
     def _take(self, batch: Batch, message: Message) -> None:
-        partition = self._partition(message)
+        partition = self._partition(message, batch.tenure)
         if partition is None:
             return
         value = guard.value_bytes(message)
         try:
-            features = wire.decode_features(value)
+            features = wire.decode_features(value, max_frame_pixels=self._settings.max_frame_pixels)
         except Exception as error:  # noqa: BLE001 - every error is one dead letter
             bad = guard.as_bad_message(error)
             guard.dead_letter(batch, message, bad, stage="assemble", topics=self._topics, metrics=self._metrics)
@@ -95,13 +98,12 @@ class Aggregation:
         if outcome is not None:
             self._metrics.tiles.labels(outcome).inc()
 
-    def _partition(self, message: Message) -> _Partition | None:
+    def _partition(self, message: Message, tenure: int) -> _Partition | None:
         """The state of the record's partition; anew for each assignment, with what was emitted before."""
-        generation = message.generation_id or 0
         known = self._partitions.get(message.partition)
-        if generation <= self._revoked or (known is not None and known.generation > generation):
+        if tenure <= self._over:
             return None
-        if known is not None and known.generation == generation:
+        if known is not None and known.tenure == tenure:
             return known
         settings = self._settings
         assembler = Assembler(
@@ -115,7 +117,7 @@ class Aggregation:
         since_ms = int(message.timestamp * 1000) - _CLOCK_MARGIN_MS
         for key in self._read_back(message.partition, since_ms):
             assembler.resume(key.camera, key.run, last_sequence=key.sequence)
-        partition = _Partition(generation=generation, assembler=assembler)
+        partition = _Partition(tenure=tenure, assembler=assembler)
         self._partitions[message.partition] = partition
         return partition
 
@@ -123,8 +125,8 @@ class Aggregation:
         started_ns = time.time_ns()
         try:
             view = merge_frame(closed)
-        except BadMessage as bad:
-            closed = closed.rejected(str(bad))
+        except Exception as error:  # noqa: BLE001 - results that do not fit are one rejected frame
+            closed = closed.rejected(str(guard.as_bad_message(error)))
             view = merge_frame(closed)
         event = frame_event(
             closed, view, tiles_topic=self._topics.tiles, assembling_ns=started_ns, emitted_ns=time.time_ns()
@@ -159,7 +161,7 @@ class Aggregation:
                 topic=self._topics.edges,
                 partition=number,
                 key=event.camera.encode(),
-                value=encode(pixels, codec=codec, jpeg_quality=80),
+                value=_fitting(pixels, codec),
                 headers=wire.picture_headers(
                     event.key, kind=kind, content_type=f"image/{codec}", captured_ns=event.captured_ns
                 ),
@@ -177,26 +179,34 @@ class Aggregation:
                 metrics.stage_seconds.labels(stage).observe(max(0.0, milliseconds / 1000))
 
 
+def _fitting(pixels: Pixels, codec: Codec) -> bytes:
+    """A picture that the topic takes, reduced if need be: it is for looking at."""
+    encoded = encode(pixels, codec=codec, jpeg_quality=80)
+    while len(encoded) > MAX_PICTURE_BYTES - 4096:
+        pixels = thumbnail(pixels, 2)
+        encoded = encode(pixels, codec=codec, jpeg_quality=80)
+    return encoded
+
+
 class Acknowledger:
     """Holds read records until no open frame needs them, then acknowledges them in order."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, tuple[int, deque[EventT[Any]]]] = {}
+        self._waiting: dict[int, deque[EventT[Any]]] = {}
+        self._tenure = -1
 
     def settled(self, batch: Batch) -> None:
         """Take the records of a delivered batch, and acknowledge all that lie below their partition's floor."""
+        if batch.tenure != self._tenure:
+            self._waiting, self._tenure = {}, batch.tenure
         for event in batch.events:
             message = event.message
             message.value = b""  # the bytes are not needed any more, the record is until it is acknowledged
             event.value = b""
-            generation, waiting = self._waiting.get(message.partition, (-1, deque()))
-            if generation != message.generation_id:
-                waiting = deque()
-                self._waiting[message.partition] = (message.generation_id or 0, waiting)
-            waiting.append(event)
-        for number, (generation, floor) in batch.floors.items():
-            known, waiting = self._waiting.get(number, (-1, deque()))
-            while known == generation and waiting and (floor is None or waiting[0].message.offset < floor):
+            self._waiting.setdefault(message.partition, deque()).append(event)
+        for number, floor in batch.floors.items():
+            waiting = self._waiting.get(number, deque())
+            while waiting and (floor is None or waiting[0].message.offset < floor):
                 waiting.popleft().ack()
 
 
@@ -220,5 +230,5 @@ def add_assemble_agent(
 async def _look_at_deadlines(aggregation: Aggregation, window: Window) -> None:
     while True:
         await asyncio.sleep(TICK_S)
-        if aggregation.holds_frames and not window.busy:
-            await window.submit([])
+        if aggregation.open_frames and not window.busy:
+            await window.submit([])  # an empty batch looks at deadlines

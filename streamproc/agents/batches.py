@@ -12,15 +12,44 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
 from faust import Stream, Topic
-from faust.types import EventT, StreamT
+from faust.types import EventT, Message, StreamT
 
 from streamproc.publisher import Publisher
 from streamproc.wire import Headers
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tenure:
+    """Which assignment of partitions this worker holds, numbered by itself; changed and read on the loop.
+
+    Kafka numbers them too, but starts anew when a group was empty and removed.
+
+    Attributes:
+        number: Of the present one; higher than all before.
+    """
+
+    number: int = 0
+    _revoked_generation: int | None = None
+
+    def revoke(self, generation: int) -> int:
+        """The assignment of Kafka's `generation` is over; returns its own number."""
+        self._revoked_generation = generation
+        self.number += 1
+        return self.number - 1
+
+    def assign(self) -> None:
+        """A new assignment is in force."""
+        self._revoked_generation = None
+
+    def admits(self, message: Message) -> bool:
+        """Whether a record belongs to the present assignment, and is not left over from the one before."""
+        return self._revoked_generation is None or message.generation_id != self._revoked_generation
 
 
 class Batch:
@@ -30,12 +59,16 @@ class Batch:
     must be: the work runs in the pool, reports come on the publisher's thread, waiting happens on the loop.
 
     Attributes:
-        floors: Set by work that holds records back: (generation, lowest offset still needed) by partition.
+        tenure: Number of the assignment the records were read in.
+        floors: Set by work that holds records back: lowest offset still needed, by partition.
     """
 
-    def __init__(self, events: Sequence[EventT[Any]], *, publisher: Publisher, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, events: Sequence[EventT[Any]], *, tenure: int, publisher: Publisher, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.events = events
-        self.floors: dict[int, tuple[int, int | None]] = {}
+        self.tenure = tenure
+        self.floors: dict[int, int | None] = {}
         self._publisher = publisher
         self._loop = loop
         self._lock = threading.Lock()
@@ -107,11 +140,22 @@ class Window:
         settled: Runs on the loop when a batch and all before it are delivered; acknowledges.
         crash: Called once when a batch failed for good; nothing is acknowledged after that.
         size: Batches in flight; `submit` waits for a free place.
+        tenure: The worker's present assignment.
     """
 
     def __init__(
-        self, *, pool: Executor, publisher: Publisher, work: Work, settled: Settled, crash: Crash, size: int
+        self,
+        *,
+        pool: Executor,
+        publisher: Publisher,
+        work: Work,
+        settled: Settled,
+        crash: Crash,
+        size: int,
+        tenure: Tenure,
     ) -> None:
+        self.tenure = tenure
+        self.waiting_bytes: Callable[[], int] = lambda: 0  # in the stream's queue; set when its agent starts
         self._pool, self._publisher, self._work = pool, publisher, work
         self._settled, self._crash = settled, crash
         self._places = asyncio.Semaphore(size)
@@ -127,16 +171,22 @@ class Window:
 
     async def submit(self, events: Sequence[EventT[Any]]) -> None:
         """Send a batch on its way; waits while the window is full."""
+        tenure = self.tenure.number
         await self._places.acquire()
         if self._failed:
             return
         loop = asyncio.get_running_loop()
         if self._finisher is None:
             self._finisher = loop.create_task(self._finish_in_order())
-        batch = Batch(events, publisher=self._publisher, loop=loop)
+        batch = Batch(events, tenure=tenure, publisher=self._publisher, loop=loop)
         self._under_way += 1
         self._in_flight.put_nowait(batch)
         loop.run_in_executor(self._pool, batch.run, self._work)
+
+    def fail(self, error: BaseException) -> None:
+        """End the worker: nothing is acknowledged any more."""
+        self._failed = True
+        self._crash(error)
 
     async def _finish_in_order(self) -> None:
         while True:
@@ -145,9 +195,8 @@ class Window:
                 await batch.wait()
                 self._settled(batch)
             except Exception as error:  # noqa: BLE001 - nothing may be acknowledged any more: end the worker
-                self._failed = True
                 log.critical("a result could not be delivered, stopping without acknowledging its input: %s", error)
-                self._crash(error)
+                self.fail(error)
                 return
             finally:
                 self._under_way -= 1
@@ -168,10 +217,13 @@ async def collect(stream: StreamT[bytes], window: Window, *, limit: int) -> None
     """
     own = cast("Stream[bytes]", stream)  # Faust's interfaces lack `noack` and `queue`
     waiting = cast("Topic", stream.channel).queue
-    events: list[EventT[Any]] = []
+    window.waiting_bytes = waiting.qsize
+    tenure, events, gathered_in = window.tenure, list[EventT[Any]](), -1
     async for event in own.noack().events():
-        if events and events[0].message.generation_id != event.message.generation_id:
-            events = []
+        if not tenure.admits(event.message):
+            continue
+        if gathered_in != tenure.number:
+            events, gathered_in = [], tenure.number
         events.append(event)
         if len(events) >= limit or waiting.empty():
             await window.submit(events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 from faust.types import Message, StreamT
@@ -19,7 +20,12 @@ from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pixels import decode, thumbnail
 from streamproc.operators.table import Window as PixelWindow
 from streamproc.settings import Settings
-from streamproc.topics import Topics, camera_partition, features_key
+from streamproc.topics import MAX_FEATURES_BYTES, Topics, camera_partition, features_key
+
+Encoded: TypeAlias = tuple[TileHeader, bytes]
+"""A tile, and its features as bytes."""
+
+_RECORD_OVERHEAD_BYTES = 4096  # key, headers and framing around a value
 
 HOLD_S = 0.05  # longest time a finished tile waits for others of its batch
 THUMBNAIL_SIDE_PX = 640  # previews are reduced by 2, 4 or 8 until the frame's longer side is at most about this
@@ -36,28 +42,28 @@ class Extractor:
 
     def __call__(self, batch: Batch) -> None:
         """Handle a batch of tile records; send results together, for the broker's price goes by request."""
-        done: list[Features] = []
+        done: list[Encoded] = []
         began = time.monotonic()
         for event in batch.events:
-            features = self._handle(batch, event.message)
-            if features is not None:
-                done.append(features)
+            encoded = self._handle(batch, event.message)
+            if encoded is not None:
+                done.append(encoded)
             if time.monotonic() - began > HOLD_S:
                 self._send(batch, done)
                 done, began = [], time.monotonic()
         self._send(batch, done)
 
-    def _send(self, batch: Batch, done: list[Features]) -> None:
-        for features in done:
+    def _send(self, batch: Batch, done: list[Encoded]) -> None:
+        for header, value in done:
             batch.send(
                 topic=Topics(self.settings.prefix).features,
-                partition=camera_partition(features.tile.camera, self.partitions),
-                key=features_key(features.tile.key),
-                value=wire.encode_features(features),
+                partition=camera_partition(header.camera, self.partitions),
+                key=features_key(header.key),
+                value=value,
                 headers=[],
             )
 
-    def _handle(self, batch: Batch, message: Message) -> Features | None:
+    def _handle(self, batch: Batch, message: Message) -> Encoded | None:
         """The features of a tile; of one that is refused, word of that; None if its frame is not known."""
         topics = Topics(self.settings.prefix)
         started_ns = time.time_ns()
@@ -65,7 +71,7 @@ class Extractor:
         try:
             header = wire.read_tile_header(guard.header_list(message))
             wire.check_tile(header, guard.value_bytes(message), max_frame_pixels=self.settings.max_frame_pixels)
-            return self._features(header, message, started_ns)
+            value = _encoded(self._features(header, message, started_ns))
         except DeliveryError:
             raise
         except Exception as error:  # noqa: BLE001 - every other error is one dead letter
@@ -73,7 +79,8 @@ class Extractor:
             guard.dead_letter(batch, message, bad, stage="extract", topics=topics, metrics=self.metrics)
             if header is None:
                 return None
-            return self._refused(header, message, started_ns, bad)
+            value = wire.encode_features(self._refused(header, message, started_ns, bad))
+        return header, value
 
     def _features(self, header: TileHeader, message: Message, started_ns: int) -> Features:
         payload = guard.value_bytes(message)
@@ -112,6 +119,13 @@ class Extractor:
             pipeline=self.pipeline.digest,
             operators=self.pipeline.operators,
         )
+
+
+def _encoded(features: Features) -> bytes:
+    value = wire.encode_features(features)
+    if len(value) > MAX_FEATURES_BYTES - _RECORD_OVERHEAD_BYTES:
+        raise BadMessage("limits", f"features of {len(value)} bytes; cut the frame into smaller tiles (--grid)")
+    return value
 
 
 def thumbnail_scale(header: TileHeader) -> int:

@@ -11,9 +11,11 @@ from streamproc import wire
 from streamproc.agents.batches import Batch
 from streamproc.errors import BadMessage
 from streamproc.metrics import Metrics
-from streamproc.topics import Topics
+from streamproc.topics import MAX_DEADLETTER_BYTES, Topics
 
 log = logging.getLogger(__name__)
+
+_OWN_HEADERS_BYTES = 16_384  # reason, detail and origin, and framing
 
 
 def value_bytes(message: Message) -> bytes:
@@ -45,14 +47,18 @@ def as_bad_message(error: Exception) -> BadMessage:
 def dead_letter(
     batch: Batch, message: Message, bad: BadMessage, *, stage: str, topics: Topics, metrics: Metrics
 ) -> None:
-    """Send the untouched record to dead letters, with why and from where."""
+    """Send the untouched record to dead letters, with why and from where; one that is too large without its value."""
+    value, headers = value_bytes(message), header_list(message)
+    size = len(value) + sum(len(name) + len(content) for name, content in headers)
+    if size > MAX_DEADLETTER_BYTES - _OWN_HEADERS_BYTES:
+        headers, value = [("dl_truncated", str(size).encode())], b""
     batch.send(
         topic=topics.deadletters,
         partition=message.partition,
         key=key_bytes(message),
-        value=value_bytes(message),
+        value=value,
         headers=wire.deadletter_headers(
-            header_list(message),
+            headers,
             reason=bad.reason,
             detail=bad.detail,
             stage=stage,

@@ -97,6 +97,9 @@ class Transport(driver.Transport):
 class StreamApp(faust.App):
     """A Faust app with byte-bounded stream queues and our transport."""
 
+    def _create_directories(self) -> None:
+        """Nothing: there are no tables, and a worker may run where nothing can be written."""
+
     def _new_transport(self) -> TransportT:
         return Transport(self.conf.broker_consumer, self)
 

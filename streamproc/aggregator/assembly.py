@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
+from msgspec.structs import replace as replace_struct
+
 from streamproc.model import Features, FrameKey, Outcome, TileHeader
 
 TileOutcome = Literal["merged", "duplicate", "late", "rejected", "deadlettered"]
@@ -55,6 +57,8 @@ class ClosedFrame:
         tiles: What became of each of its tiles.
         reason: Why it is not complete; None for complete.
         arrived_s: When its last tile came, on the assembler's clock.
+        pipeline: Digest of the pipeline its tiles went through.
+        evidence: All its tiles, those without results too.
     """
 
     header: TileHeader
@@ -64,6 +68,7 @@ class ClosedFrame:
     tiles: Counter[TileOutcome]
     reason: str | None
     arrived_s: float
+    pipeline: str
     evidence: tuple[Features, ...] = ()
 
     @property
@@ -97,6 +102,7 @@ class _Frame:
 class _Stream:
     key: StreamKey
     next: int = 0
+    begun: bool = False  # whether a frame of the run is known to be out
     frames: dict[int, _Frame] = field(default_factory=dict)
 
 
@@ -117,7 +123,7 @@ class Assembler:
     def resume(self, camera: str, run: str, *, last_sequence: int) -> None:
         """Note that events up to `last_sequence` are out already (read back from the events topic)."""
         stream = self._stream((camera, run))
-        stream.next = max(stream.next, last_sequence + 1)
+        stream.next, stream.begun = max(stream.next, last_sequence + 1), True
 
     def add(self, features: Features, *, size_bytes: int, offset: int, now_s: float) -> TileOutcome | None:
         """Take one tile's features.
@@ -223,11 +229,22 @@ class Assembler:
                 first = min(stream.frames)
                 if now_s < stream.frames[first].deadline_s:
                     return
-                stream.next = first  # the hole was waited for long enough
+                yield from self._give_up(stream, first)
             elif frame.closed is None:
                 return
             else:
                 yield self._leave(stream, frame)
+
+    def _give_up(self, stream: _Stream, first: int) -> Iterator[ClosedFrame]:
+        """A hole before frame `first` was waited for long enough: its frames end expired, told by their successor.
+
+        A run that is seen from its middle on (a log cut by retention) has no hole before its first frame.
+        """
+        if stream.begun:
+            after = stream.frames[first]
+            for sequence in range(max(stream.next, first - self._limits.max_frames), first):
+                yield _never_seen(after, sequence)
+        stream.next, stream.begun = first, True
 
     def _leave(self, stream: _Stream, frame: _Frame) -> ClosedFrame:
         closed = frame.closed
@@ -235,7 +252,7 @@ class Assembler:
         del stream.frames[closed.header.sequence]
         if not stream.frames:
             del self._active[stream.key]
-        stream.next = closed.header.sequence + 1
+        stream.next, stream.begun = closed.header.sequence + 1, True
         self.open_frames -= 1
         self.open_bytes -= frame.bytes
         if closed.missing:
@@ -250,11 +267,13 @@ class Assembler:
             self._active.values(),
             key=lambda stream: stream.frames[min(stream.frames)].deadline_s,
         )
-        stream.next = min(stream.frames)
-        oldest = stream.frames[stream.next]
+        first = min(stream.frames)
+        if stream.next < first:
+            yield from self._give_up(stream, first)
+        oldest = stream.frames[first]
         if oldest.closed is None:
             _close_unfinished(oldest, self._limits, reason="evicted")
-        return self._release(stream, now_s)
+        yield from self._release(stream, now_s)
 
     def _forget_idle_streams(self) -> None:
         excess = len(self._streams) - _REMEMBERED_STREAMS
@@ -314,6 +333,21 @@ def _close_unfinished(frame: _Frame, limits: Limits, *, reason: str) -> None:
         _close(frame, "rejected" if refused else "expired", reason=told)
 
 
+def _never_seen(after: _Frame, sequence: int) -> ClosedFrame:
+    """A frame of which no tile came; geometry and capture time are those of the frame after it."""
+    header = replace_struct(after.header, sequence=sequence)
+    return ClosedFrame(
+        header=header,
+        outcome="expired",
+        parts=(),
+        missing=tuple(divmod(index, header.cols) for index in range(header.tile_count)),
+        tiles=Counter(),
+        reason="deadline: no tile came; size and capture time are those of the next frame",
+        arrived_s=after.arrived_s,
+        pipeline=after.pipeline,
+    )
+
+
 def _close(frame: _Frame, outcome: Outcome, *, reason: str | None, extra: TileOutcome | None = None) -> None:
     header = frame.header
     if outcome in {"complete", "partial"} and not (_apart(frame.row_spans) and _apart(frame.col_spans)):
@@ -336,6 +370,7 @@ def _close(frame: _Frame, outcome: Outcome, *, reason: str | None, extra: TileOu
         tiles=+tiles,
         reason=reason,
         arrived_s=frame.arrived_s,
+        pipeline=frame.pipeline,
         evidence=parts,
     )
     frame.parts = {}

@@ -106,7 +106,7 @@ def frame_event(
         evidence=Evidence(
             topic=tiles_topic,
             offsets=_offsets(closed.evidence),
-            pipeline=first.pipeline if first else "",
+            pipeline=closed.pipeline,
             operators=dict(first.operators) if first else {},
         ),
         latency_ms=_latency(closed, assembling_ns=assembling_ns, emitted_ns=emitted_ns),

@@ -150,7 +150,7 @@ class LocalCluster:
         if identity is not None and brokers not in (None, len(identity.ports)):
             raise UsageError(
                 f"{self.folder} holds a cluster of {len(identity.ports)} broker(s), not {brokers}: "
-                "choose another --dir, or delete it with: streamproc broker stop --delete-data"
+                f"choose another --dir, or delete it with: streamproc broker stop --delete-data --dir '{self.folder}'"
             )
 
     @contextmanager

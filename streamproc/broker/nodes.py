@@ -54,7 +54,7 @@ class Runtime:
         """For the child: the class path there keeps the command line readable in `ps`."""
         # In a C locale Java cannot open a path that is not ASCII; elsewhere than Linux it always takes UTF-8.
         locale = {"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}
-        return child_environment(CLASSPATH=":".join(map(str, self.jars)), **locale)
+        return child_environment({"CLASSPATH": ":".join(map(str, self.jars)), **locale})
 
 
 def node_folder(cluster: Path, node_id: int) -> Path:

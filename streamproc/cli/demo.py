@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,7 +69,7 @@ def demo(
     limit = frames if frames is not None or source not in {"builtin", "synthetic"} else BUILTIN_FRAMES
     told = _quiet if as_json else _say
     with (
-        TemporaryDirectory(prefix="streamproc-demo-") as scratch,
+        _logs_folder(out) as logs,
         open_source(source, settings, notice=told) as opened,
     ):
         told(opened.describe())
@@ -80,7 +81,7 @@ def demo(
             frames=limit,
             pipeline=pipeline_for(pipeline),
             pipeline_file=pipeline,
-            folder=(out / "logs") if out is not None else Path(scratch),
+            folder=logs,
             metrics_ports=tuple(choose_ports(0, workers)),
         )
         total = limit if opened.length is None or (limit is not None and limit < opened.length) else opened.length
@@ -102,6 +103,17 @@ def demo(
             result = run_demo(opened, settings, options, told=told, progress=progress, stop=stop, finish=finish)
     _tell(result, out, seconds=time.monotonic() - started_s, as_json=as_json)
     _end(result, received)
+
+
+@contextmanager
+def _logs_folder(out: Path | None) -> Iterator[Path]:
+    """Where workers log: below `out`, else a temporary folder that is kept only if something goes wrong."""
+    if out is not None:
+        yield out / "logs"
+        return
+    folder = Path(mkdtemp(prefix="streamproc-demo-"))
+    yield folder  # left alone when an error passes here: its message names a log in it
+    rmtree(folder, ignore_errors=True)
 
 
 def _end(result: DemoResult, received: Sequence[int]) -> None:

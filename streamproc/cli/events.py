@@ -18,8 +18,6 @@ from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition
 from streamproc.wire import structured_event
 
-console = Console(highlight=False, soft_wrap=True)
-
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -53,7 +51,7 @@ def events(
         if camera is not None and event.get("source") != f"/cameras/{camera}":
             continue
         shown += 1
-        console.print(json.dumps(event) if as_json else _line(event), markup=False)
+        typer.echo(json.dumps(event) if as_json else _line(event))
     if not shown and not as_json:
         Console(stderr=True).print(f"no events{f' of camera {camera}' if camera else ''} on {settings.bootstrap}")
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from streamproc.cli.connect import Json
 
@@ -34,26 +33,13 @@ def operators(as_json: Json = False) -> None:
     if as_json:
         console.print_json(json.dumps([_as_values(operator) for operator in OPERATORS.values()]))
         return
-    table = Table(title="Operators", show_lines=True)
-    for heading in (
-        "operator",
-        "kind",
-        "parameters (default; allowed)",
-        "halo px",
-        "tiles = frame",
-        "meaning",
-    ):
-        table.add_column(heading, overflow="fold")
     for operator in OPERATORS.values():
-        table.add_row(
-            f"[bold]{operator.name}[/]",
-            operator.kind,
-            "\n".join(_line(parameter) for parameter in operator.parameters),
-            str(operator.halo(operator.defaults())),
-            EXACTNESS[operator.exact],
-            operator.meaning,
-        )
-    console.print(table)
+        halo = operator.halo(operator.defaults())
+        about = f"{operator.kind}, halo {halo} px, {EXACTNESS[operator.exact]}"
+        console.print(f"[bold]{operator.name}[/]  {about}")
+        console.print(f"    {escape(operator.meaning)}", soft_wrap=True)
+        for parameter in operator.parameters:
+            console.print(f"    {escape(_line(parameter))}", soft_wrap=True)
 
 
 @pipeline_app.command()
@@ -68,20 +54,14 @@ def check(
     if as_json:
         console.print_json(json.dumps(_pipeline_values(pipeline)))
         return
-    table = Table(title=escape(f'Pipeline "{pipeline.name}"'))
-    for heading in ("step", "operator", "input", "every", "parameters", "halo px", "tiles = frame"):
-        table.add_column(heading, overflow="fold")
+    console.print(f"pipeline [bold]{escape(pipeline.name)}[/]")
     for step in pipeline.steps:
-        table.add_row(
-            f"[bold]{escape(step.name)}[/]",
-            step.operator.name,
-            step.input,
-            "" if step.every == 1 else str(step.every),
-            " ".join(f"{key}={_shown(value)}" for key, value in step.parameters.items()),
-            str(step.halo),
-            EXACTNESS[step.operator.exact],
-        )
-    console.print(table)
+        every = "" if step.every == 1 else f", on every {step.every}th frame"
+        about = f"{step.operator.name} of {escape(step.input)}{every}, halo {step.halo} px"
+        console.print(f"  [bold]{escape(step.name)}[/]  {about}, {EXACTNESS[step.operator.exact]}", soft_wrap=True)
+        if step.parameters:
+            told = "  ".join(f"{key}={_shown(value)}" for key, value in step.parameters.items())
+            console.print(f"      {escape(told)}", soft_wrap=True)
     console.print(f"tiles carry a halo of {pipeline.halo} px; digest {pipeline.digest}")
 
 
@@ -96,7 +76,7 @@ def default() -> None:
 def _line(parameter: Parameter) -> str:
     from streamproc.operators.parameters import described
 
-    return f"{parameter.name} ({_shown(parameter.default)}; {described(parameter)})"
+    return f"{parameter.name} = {_shown(parameter.default)}  ({described(parameter)}): {parameter.meaning}"
 
 
 def _shown(value: object) -> str:

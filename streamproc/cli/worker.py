@@ -26,10 +26,12 @@ def worker(
     """Run one worker until SIGTERM or Ctrl-C; start as many as you like, on any number of hosts."""
     from streamproc.app import ROLES
     from streamproc.errors import UsageError
+    from streamproc.logs import show_clients
     from streamproc.worker import run_worker
 
     if role not in ROLES:
         raise UsageError(f"--role {role!r}: use one of {', '.join(ROLES)}")
     settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port, worker_threads=threads)
+    show_clients()
     logging.getLogger("streamproc").setLevel(min(logging.INFO, logging.getLogger("streamproc").level))
     run_worker(settings, role=ROLES[role], pipeline=pipeline_for(pipeline), parent_pid=parent_pid)

@@ -163,6 +163,7 @@ def run_demo(
                 notice=told,
             )
             stall = _wait_for_outcomes(events, workers, published, used, progress=progress)
+            workers.check()
             result = DemoResult(
                 published=published,
                 events=events.events(),

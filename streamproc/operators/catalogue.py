@@ -126,7 +126,7 @@ _ROWS: tuple[Operator, ...] = (
         exact="exact",
         parameters=(
             Parameter(name="k", default=0.04, low=0, high=0.25, meaning="Harris' constant"),
-            Parameter(name="threshold", default=0.001, low=0, high=1, meaning="response of a corner, at least above"),
+            Parameter(name="threshold", default=0.0001, low=0, high=1, meaning="response of a corner, at least above"),
             _limit(),
         ),
         halo=harris_halo,

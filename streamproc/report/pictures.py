@@ -29,7 +29,7 @@ class Picture:
     """One encoded picture with its words; without `data` the words stand in its place.
 
     Attributes:
-        kind: Ends the name of its file: "tiles", "edges" or "features".
+        kind: Ends the name of its file: "original", "tiles", "edges" or "features".
         alt: What it shows, for who cannot see it.
         legend: (CSS colour, meaning).
     """
@@ -56,7 +56,7 @@ class Picture:
 
 
 def pictures_of(sample: Sample, facts: Facts, *, most_bytes: int) -> list[Picture]:
-    """Draw the three pictures of a frame: how it was cut, its edges, what was found.
+    """Draw the four pictures of a frame: as it came, how it was cut, its edges, what was found.
 
     Args:
         sample: Pixels and tiles.
@@ -66,7 +66,13 @@ def pictures_of(sample: Sample, facts: Facts, *, most_bytes: int) -> list[Pictur
     Raises:
         BadPixels: The sample's pixels are no picture.
     """
-    return [one(sample, facts, most_bytes) for one in (_tiles, _edges, _features)]
+    return [one(sample, facts, most_bytes) for one in (_original, _tiles, _edges, _features)]
+
+
+def _original(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
+    alt = f"Frame {facts.sequence} of {facts.camera}, put together again from its tiles"
+    page = drawing.in_colour(to_page(sample.pixels))
+    return _picture("original", "Original", "read back from Kafka", alt, page, "jpeg", most_bytes)
 
 
 def _tiles(sample: Sample, facts: Facts, most_bytes: int) -> Picture:

@@ -13,11 +13,12 @@ from streamproc.wire import Headers, tile_headers
 class SentBatch:
     """Stands for a Batch: same `events`, `floors` and `send`."""
 
-    def __init__(self, messages: list[Any]) -> None:
+    def __init__(self, messages: list[Any], tenure: int) -> None:
+        self.tenure = tenure
         self.events = [SimpleNamespace(message=message, value=message.value, acked=False) for message in messages]
         for event in self.events:
             event.ack = lambda event=event: setattr(event, "acked", True)
-        self.floors: dict[int, tuple[int, int | None]] = {}
+        self.floors: dict[int, int | None] = {}
         self.sent: list[dict[str, Any]] = []
 
     def send(self, **record: Any) -> None:
@@ -28,9 +29,9 @@ class SentBatch:
         return [record for record in self.sent if record["topic"].endswith(topic)]
 
 
-def batch_of(*messages: Any) -> Batch:
+def batch_of(*messages: Any, tenure: int = 1) -> Batch:
     """A fake batch where a Batch is asked for."""
-    return cast("Batch", SentBatch(list(messages)))
+    return cast("Batch", SentBatch(list(messages), tenure))
 
 
 def message(

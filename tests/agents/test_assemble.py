@@ -36,7 +36,7 @@ class Aggregator:
         self.acknowledger = Acknowledger()
         self.offset = 0
 
-    def take(self, *parts: Features, generation: int = 1, partition: int = 0) -> SentBatch:
+    def take(self, *parts: Features, tenure: int = 1, partition: int = 0) -> SentBatch:
         messages = []
         for part in parts:
             messages.append(
@@ -44,12 +44,11 @@ class Aggregator:
                     wire.encode_features(part),
                     topic="streamproc.features",
                     offset=self.offset,
-                    generation=generation,
                     partition=partition,
                 )
             )
             self.offset += 1
-        return self.run(batch_of(*messages))
+        return self.run(batch_of(*messages, tenure=tenure))
 
     def run(self, batch: Batch) -> SentBatch:
         self.aggregation(batch)
@@ -96,31 +95,41 @@ def test_after_a_new_assignment_frames_are_rebuilt_and_emitted_ones_stay_out() -
     aggregator = Aggregator(emitted=[FrameKey("cam", "run-1", 0)])
     aggregator.take(features(index=0, sequence=1))
     again = [features(index=index, sequence=sequence) for sequence in (0, 1) for index in range(4)]
-    batch = aggregator.take(*again, generation=2)
+    batch = aggregator.take(*again, tenure=2)
     assert [data["sequence"] for data in events(batch)] == [1]
     assert [partition for partition, _ in aggregator.read_backs] == [0, 0]
     assert aggregator.read_backs[0][1] == 1_700_000_000_500 - 60_000
     assert all(event.acked for event in batch.events)
 
 
-def test_records_of_an_assignment_that_is_gone_are_ignored() -> None:
-    aggregator = Aggregator()
-    aggregator.take(features(index=0), generation=2)
-    batch = aggregator.take(*(features(index=index) for index in range(1, 4)), generation=1)
-    assert events(batch) == []
-    assert not any(event.acked for event in batch.events)
-
-
-def test_a_revoked_assignment_leaves_no_frame_behind_to_expire_later() -> None:
+def test_a_revoked_assignment_leaves_no_frame_behind_and_emits_no_more() -> None:
     aggregator = Aggregator(frame_deadline_s=0.001)
-    aggregator.take(features(index=0), features(index=1), generation=3)
-    aggregator.aggregation.let_go(3)
-    late = aggregator.take(features(index=2), generation=3)
+    aggregator.take(features(index=0), features(index=1), tenure=3)
+    aggregator.aggregation.end(3)
+    late = aggregator.take(features(index=2), features(index=3), tenure=3)
     time.sleep(0.01)
-    assert events(aggregator.run(batch_of())) == events(late) == []
-    assert aggregator.aggregation.holds_frames is False
-    again = aggregator.take(*(features(index=index) for index in range(4)), generation=4)
+    assert events(aggregator.run(batch_of(tenure=3))) == events(late) == []
+    aggregator.aggregation.let_go()
+    assert aggregator.aggregation.open_frames == 0
+    again = aggregator.take(*(features(index=index) for index in range(4)), tenure=4)
     assert [data["outcome"] for data in events(again)] == ["complete"]
+
+
+@pytest.mark.parametrize("broken", [ZeroDivisionError("by zero"), ValueError("odd")])
+def test_any_error_of_merging_rejects_the_frame(broken: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    from streamproc.aggregator import recognition
+
+    calls = iter([broken])
+
+    def merge_once(closed: Any) -> Any:
+        for error in calls:
+            raise error
+        return recognition.merge_frame(closed)
+
+    monkeypatch.setattr("streamproc.agents.assemble.merge_frame", merge_once)
+    aggregator = Aggregator()
+    (data,) = events(aggregator.take(*(features(index=index) for index in range(4))))
+    assert data["outcome"] == "rejected"
 
 
 def test_an_empty_batch_looks_at_deadlines() -> None:
@@ -129,7 +138,7 @@ def test_an_empty_batch_looks_at_deadlines() -> None:
     time.sleep(0.01)
     batch = aggregator.run(batch_of())
     assert [data["outcome"] for data in events(batch)] == ["partial"]
-    assert aggregator.aggregation.holds_frames is False
+    assert aggregator.aggregation.open_frames == 0
 
 
 def test_a_record_that_is_no_features_is_a_dead_letter_and_is_let_go() -> None:

@@ -94,7 +94,7 @@ def test_a_bad_tile_is_a_dead_letter_and_its_frame_is_told(
     assert named["dl_reason"].decode() == reason
     assert (named["dl_topic"], named["dl_partition"], named["dl_offset"]) == (b"streamproc.tiles", b"3", b"9")
     assert (letter["partition"], letter["value"], letter["key"]) == (3, body, b"key")
-    assert letter["headers"][:2] == wire.tile_headers(header)
+    assert letter["headers"][:3] == wire.tile_headers(header)
     if header.frame_width < 65_536:
         (record,) = batch.on("features")
         refusal = features_of(record).refusal

@@ -130,10 +130,31 @@ def test_a_hole_in_the_sequence_is_waited_for_and_then_passed() -> None:
     feed.frame(2)
     assert feed.outcomes == [(0, "complete")]
     feed.wait(10)
-    assert feed.outcomes == [(0, "complete"), (2, "complete")]
+    assert feed.outcomes == [(0, "complete"), (1, "expired"), (2, "complete")]
+    assert feed.done[1].missing == ((0, 0), (0, 1), (1, 0), (1, 1))
+    assert feed.tiles() == {"merged": 8}
     feed.frame(1)
-    assert len(feed.done) == 2
+    assert len(feed.done) == 3
     assert feed.settled == {"duplicate": 4}
+
+
+def test_a_run_seen_from_its_middle_on_has_no_frames_before_it() -> None:
+    feed = Feed()
+    feed.frame(500)
+    feed.wait(10)
+    feed.frame(501)
+    assert feed.outcomes == [(500, "complete"), (501, "complete")]
+
+
+def test_holes_are_told_after_a_restart_too_and_are_bounded() -> None:
+    feed = Feed(Limits(deadline_s=10, min_coverage=0.5, max_frames=3, max_bytes=10**9))
+    feed.assembler.resume("cam", "run-1", last_sequence=4)
+    feed.frame(7)
+    feed.frame(1000)
+    feed.wait(10)
+    told = feed.outcomes
+    assert told[:3] == [(5, "expired"), (6, "expired"), (7, "complete")]
+    assert told[3:] == [(997, "expired"), (998, "expired"), (999, "expired"), (1000, "complete")]
 
 
 def test_runs_do_not_wait_for_each_other() -> None:

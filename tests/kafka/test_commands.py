@@ -249,14 +249,14 @@ def _wait_for_events(settings: Settings, worker: Running, count: int) -> None:
 
 
 def scrape(port: int) -> Counter[tuple[str, ...]]:
-    """All samples of an exporter, by name and label values."""
+    """All counters of an exporter, by name and label values in the order of the labels' names."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     assert families
     assert all(family.name.startswith("streamproc_") for family in families)
     return Counter(
         {
-            (sample.name, *sample.labels.values()): int(sample.value)
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): int(sample.value)
             for family in families
             for sample in family.samples
             if sample.name.endswith("_total")
@@ -312,7 +312,7 @@ def test_the_books_of_a_quiet_worker_balance_with_repeated_tiles_and_strangers_t
     assert samples["streamproc_frames_total", "gate", "complete"] >= 20
     assert samples["streamproc_frames_total", worked.neighbour, "complete"] == 3
     assert _sum(samples, "streamproc_deadletters_total") == 1
-    assert samples["streamproc_deadletters_total", "extract", "envelope"] == 1
+    assert samples["streamproc_deadletters_total", "envelope", "extract"] == 1  # reason, stage
     assert samples["streamproc_tiles_extracted_total",] == tiles + 1
 
 

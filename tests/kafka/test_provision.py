@@ -24,6 +24,7 @@ from streamproc.provision import Difference, check_topics, create_topics, requir
 from streamproc.reader import TopicReader
 from streamproc.settings import Settings, load_settings
 from streamproc.topics import Topics
+from tests.cli import streamproc
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -138,7 +139,7 @@ def _complaint(question: Callable[[], object]) -> tuple[str, float]:
 
 
 def test_a_broker_that_is_not_there_or_never_answers_is_one_error_within_12_s() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(4) as pool:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(5) as pool:
         deaf = load_settings(bootstrap=f"127.0.0.1:{silent.getsockname()[1]}")
         nobody = load_settings(bootstrap="127.0.0.1:1")
 
@@ -152,12 +153,16 @@ def test_a_broker_that_is_not_there_or_never_answers_is_one_error_within_12_s() 
             lambda: check_topics(nobody),
             partitions,
         ]
+        command = pool.submit(streamproc, "events", "--bootstrap", nobody.bootstrap)
         told = list(pool.map(_complaint, questions))
     for words, seconds in told:
         assert seconds < 12
         assert "\n" not in words
     assert [deaf.bootstrap in told[0][0], *(nobody.bootstrap in words for words, _ in told[1:])] == [True] * 4
     assert all("no Kafka broker answers" in words and "STREAMPROC_BOOTSTRAP" in words for words, _ in told[:3])
+    done = command.result()
+    assert done.err.splitlines() == [done.error_line]  # and no line of the library for each attempt
+    assert nobody.bootstrap in done.error_line
 
 
 def test_waiting_for_workers_ends_in_words_or_when_it_makes_no_sense_any_more(

@@ -54,7 +54,7 @@ def test_thin_edges_stay_bright() -> None:
 def test_missing_tiles_are_crossed_out() -> None:
     pixels = np.full((400, 400, 3), 128, np.uint8)
     sample = sample_of(0, pixels, grid=Grid(2, 2), outcome="partial", missing=[(1, 0)], halo=0)
-    tiles, edges, _ = pictures_of(sample, facts_of(sample.event), most_bytes=400_000)
+    _, tiles, edges, _ = pictures_of(sample, facts_of(sample.event), most_bytes=400_000)
     found = decoded(tiles).astype(int)
     red = (found[..., 2] - found[..., 0]) > 60
     core = sample.cores[2]
@@ -68,7 +68,7 @@ def test_missing_tiles_are_crossed_out() -> None:
 def test_edges_without_a_picture_are_told() -> None:
     whole = sample_of(0, drawn(64, 64), grid=Grid(1, 1))
     bare = type(whole)(event=whole.event, pixels=whole.pixels, edges=None, cores=whole.cores, halo=2)
-    edges = pictures_of(bare, facts_of(bare.event), most_bytes=100_000)[1]
+    edges = pictures_of(bare, facts_of(bare.event), most_bytes=100_000)[2]
     counted = whole.event["data"]["edges"]["pixels"]
     assert edges.alt == f"No edges: no picture of them was kept; the event counts {counted:,} pixels."
 
@@ -78,7 +78,7 @@ def test_points_and_boxes_lie_where_the_event_says() -> None:
     box = {"label": "face", "score": 1.0, "box": [1000, 600, 1400, 900], "track": None, "source": "faces"}
     sample = sample_of(0, pixels, grid=Grid(2, 2), objects=[box])
     sample.event["data"]["features"] = {"orb": {"count": 1, "points": [[200.0, 300.0, 1.0]]}}
-    features = pictures_of(sample, facts_of(sample.event), most_bytes=400_000)[2]
+    features = pictures_of(sample, facts_of(sample.event), most_bytes=400_000)[3]
     found = decoded(features)
     assert found.shape == (540, 960, 3)
     assert found[140:161, 90:111].max() > 100
@@ -99,11 +99,11 @@ def test_a_picture_that_is_too_large_loses_quality_then_size() -> None:
 def test_a_sample_without_tiles_is_shown_without_a_grid() -> None:
     sample = sample_of(0, drawn(64, 64), grid=Grid(1, 1))
     bare = type(sample)(event=sample.event, pixels=sample.pixels, edges=sample.edges, cores=(), halo=2)
-    assert pictures_of(bare, facts_of(bare.event), most_bytes=100_000)[0].caption == "0 tiles"
+    assert pictures_of(bare, facts_of(bare.event), most_bytes=100_000)[1].caption == "0 tiles"
 
 
 def test_points_that_are_not_in_the_event_are_told() -> None:
     sample = sample_of(0, drawn(64, 64), grid=Grid(1, 1))
     sample.event["data"]["features"] = {"orb": {"count": 500, "points": [[2.0, 3.0, 1.0]]}, "sums": {"count": 9}}
-    features = pictures_of(sample, facts_of(sample.event), most_bytes=100_000)[2]
+    features = pictures_of(sample, facts_of(sample.event), most_bytes=100_000)[3]
     assert [name for _, name in features.legend] == ["orb 500, the strongest 1 drawn"]

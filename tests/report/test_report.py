@@ -139,7 +139,7 @@ def test_the_page_can_be_read_without_seeing_it(whole: tuple[Page, str, Path]) -
     page, _, _ = whole
     assert page.one("html").attributes["lang"] == "en"
     pictures = [one for one in page.all("img") if "src" in one.attributes]
-    assert len(pictures) == 8  # three for each frame, and no edges of the partial one
+    assert len(pictures) == 11  # four for each frame, and no edges of the partial one
     assert all(len(one.attributes["alt"]) > 20 for one in pictures)
     assert all("alt" in one.attributes for one in page.all("img"))
     assert all(one.attributes.get("scope") in {"col", "row"} for one in page.all("th"))
@@ -177,11 +177,14 @@ def test_pictures_lie_beside_the_page(whole: tuple[Page, str, Path]) -> None:
     assert names == [
         "00-frame000000-edges.png",
         "00-frame000000-features.jpg",
+        "00-frame000000-original.jpg",
         "00-frame000000-tiles.jpg",
         "01-frame000003-edges.png",
         "01-frame000003-features.jpg",
+        "01-frame000003-original.jpg",
         "01-frame000003-tiles.jpg",
         "02-frame000005-features.jpg",
+        "02-frame000005-original.jpg",
         "02-frame000005-tiles.jpg",
     ]
     edges = cv2.imread(str(folder / "pictures" / names[0]), cv2.IMREAD_UNCHANGED)
@@ -265,7 +268,7 @@ def test_frames_of_any_shape_are_shown(tmp_path: Path, width: int, height: int, 
     sample = sample_of(0, pixels, grid=grid)
     page, _ = written(report_of([dict(sample.event)], [sample]), tmp_path)
     shown = [one for one in page.all("img") if one.attributes.get("src")]
-    assert len(shown) == 3
+    assert len(shown) == 4
     for one in shown:
         assert 1 <= int(one.attributes["width"]) <= 960
         assert 1 <= int(one.attributes["height"]) <= 960
