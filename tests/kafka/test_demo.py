@@ -96,15 +96,14 @@ def pictures(folder: Path) -> dict[str, tuple[Path, int]]:
     mixed = folder / "mixed"
     mixed.mkdir()
     save(mixed / "1.png", picture(200, 100))
-    save(mixed / "2.png", picture(64, 48, channels=1))
+    save(mixed / "2 grey.png", picture(64, 48, channels=1))
+    save(mixed / "3 of 16 bits.png", picture(96, 64).astype(np.uint16) * 257)
+    save(mixed / "4 alpha.png", picture(96, 64, channels=4))
     save(mixed / "10.jpg", picture(90, 70))
-    sixteen = picture(96, 64).astype(np.uint16) * 257
     return {
         "a picture": (save(folder / "one.png", picture(300, 200)), 1),
-        "a folder with a grey one": (mixed, 3),
-        "16 bits": (save(folder / "sixteen.png", sixteen), 1),
-        "alpha": (save(folder / "alpha.png", picture(96, 64, channels=4)), 1),
         "one pixel": (save(folder / "tiny.png", picture(1, 1)), 1),
+        "a folder": (mixed, 5),
     }
 
 
@@ -138,13 +137,18 @@ def test_a_picture_far_too_large_and_an_empty_folder_are_refused_in_one_line_bef
 ) -> None:
     (tmp_path / "empty").mkdir()
     huge = huge_png(tmp_path / "huge.png", 20_000)
+    scratch = tmp_path / "temporary"
+    scratch.mkdir()
     nowhere = "127.0.0.1:1"  # so that asking the broker first would take 10 s and end in other words
-    large = streamproc("demo", "--source", huge, "--bootstrap", nowhere, timeout_s=8)
-    empty = streamproc("demo", "--source", tmp_path / "empty", "--bootstrap", nowhere, timeout_s=8)
+    large, empty = (
+        streamproc("demo", "--source", path, "--bootstrap", nowhere, timeout_s=8, TMPDIR=str(scratch))
+        for path in (huge, tmp_path / "empty")
+    )
     assert (large.code, empty.code) == (1, 1)
     for word in ("huge.png", "20000x20000", "134217728"):
         assert word in large.error_line
     assert "empty has no pictures" in empty.error_line
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_source_that_breaks_off_ends_in_one_line_and_its_whole_frames_are_complete(
@@ -222,8 +226,8 @@ def test_ctrl_c_ends_a_demo_soon_with_outcomes_for_all_it_published_and_no_proce
 def test_workers_of_a_killed_demo_end_by_themselves(bootstrap: str, tmp_path: Path) -> None:
     pipeline = tmp_path / "edges.toml"
     pipeline.write_text(EDGES)
-    with under_way(bootstrap, "--pipeline", pipeline) as (running, _, workers):
-        assert len(alive(workers)) == 2
+    with under_way(bootstrap, "--pipeline", pipeline, "--workers", "1") as (running, _, workers):
+        assert len(alive(workers)) == 1
         running.send(signal.SIGKILL)
         running.ended(timeout_s=10)
         wait_until(lambda: not alive(workers), "no worker is left", timeout_s=20)

@@ -61,15 +61,14 @@ class Recorded(Source):
     name = "recorded"
 
     def __init__(self, source: Source, count: int) -> None:
-        self._frames = [frame for _, frame in zip(range(count), source, strict=False)]
-        self.length = len(self._frames)
-        self.pixels = [frame.pixels for frame in self._frames]
+        self.pixels = [frame.pixels for _, frame in zip(range(count), source, strict=False)]
+        self.length = len(self.pixels)
 
     def describe(self) -> str:
         return self.name
 
     def __iter__(self) -> Iterator[Frame]:
-        return iter(self._frames)
+        return (Frame(pixels=pixels, captured_ns=time.time_ns()) for pixels in self.pixels)
 
 
 def whole_frame_digest(pixels: np.ndarray[Any, Any]) -> str:

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.kafka
 ANSWER_S = 20.0
 HOUR, DAY = 3_600_000, 86_400_000
 RETENTION_MS = {"tiles": HOUR, "features": HOUR, "events": 7 * DAY, "edges": HOUR // 6, "deadletters": 7 * DAY}
+MEBIBYTES = {"tiles": 2, "features": 8, "events": 2, "edges": 8, "deadletters": 9}
 SAID = {"cleanup.policy", "compression.type", "max.message.bytes", "message.timestamp.type", "min.insync.replicas"}
 
 
@@ -73,7 +74,7 @@ def test_all_topics_are_created_with_every_config_said_and_nothing_is_created_tw
         said = configs_said(settings, f"{settings.prefix}{name}")
         assert said["retention.ms"] == str(retention_ms)
         assert set(said) >= SAID
-        assert (said["max.message.bytes"], said["min.insync.replicas"]) == (str(2 * 2**20), "1")
+        assert (said["max.message.bytes"], said["min.insync.replicas"]) == (str(MEBIBYTES[name] * 2**20), "1")
     assert int(configs_said(settings, f"{settings.prefix}tiles")["retention.bytes"]) == 8 * 2**30 // 3
 
 
