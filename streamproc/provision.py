@@ -68,7 +68,20 @@ def create_topics(settings: Settings) -> list[str]:
     ]
     admin = _admin(settings)  # must outlive its futures
     futures = admin.create_topics(new, operation_timeout=ANSWER_S, request_timeout=2 * ANSWER_S)
-    return [name for name, future in futures.items() if _created(name, future, settings)]
+    created = [name for name, future in futures.items() if _created(name, future, settings)]
+    _wait_until_visible(settings, [spec.name for spec in missing])
+    return created
+
+
+def _wait_until_visible(settings: Settings, names: Sequence[str]) -> None:
+    """A topic that this or another process has just created takes a moment to reach the broker's metadata."""
+    deadline = time.monotonic() + ANSWER_S
+    while time.monotonic() < deadline:
+        found = cluster_metadata(settings).topics
+        if all(name in found and found[name].partitions for name in names):
+            return
+        time.sleep(0.05)
+    raise BrokerError(f"{_what(names)} created on {settings.bootstrap} but not visible after {ANSWER_S:.0f} s")
 
 
 def check_topics(settings: Settings) -> list[Difference]:

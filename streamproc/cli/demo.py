@@ -112,7 +112,12 @@ def _logs_folder(out: Path | None) -> Iterator[Path]:
         yield out / "logs"
         return
     folder = Path(mkdtemp(prefix="streamproc-demo-"))
-    yield folder  # left alone when an error passes here: its message names a log in it
+    try:
+        yield folder
+    except BaseException:
+        if not any(folder.iterdir()):  # else the error's message names a log in it
+            folder.rmdir()
+        raise
     rmtree(folder, ignore_errors=True)
 
 

@@ -84,14 +84,13 @@ def parse_time(text: str | None, *, now_s: float, name: str) -> int | None:
     """
     if text is None:
         return None
-    if text[-1:] in _UNITS and text[:-1].isdecimal():
-        return int((now_s - timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]]).total_seconds()) * 1000)
+    wrong = UsageError(f"{name} {text!r}: use a time like 2026-01-31T12:00:00 or an age like 90s, 15m, 2h, 1d")
     try:
+        if text[-1:] in _UNITS and text[:-1].isdecimal():
+            return int((now_s - timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]]).total_seconds()) * 1000)
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{name} {text!r}: use a time like 2026-01-31T12:00:00 or an age like 90s, 15m, 2h, 1d"
-        ) from None
+    except (ValueError, OverflowError):
+        raise wrong from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
