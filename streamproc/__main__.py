@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Pixels OpenCV decodes at most; read once, when cv2 is imported. Without it a picture of 48 kB may take 2.3 GB.
 _pixels = os.environ.get("STREAMPROC_MAX_FRAME_PIXELS", "")
@@ -19,9 +20,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 def main() -> None:
     """Run the command line."""
-    from streamproc.cli import run
+    try:
+        from streamproc.cli import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # while libraries are still being loaded
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -131,6 +131,11 @@ def _measure(
     return _told(name, material, limit=limit, whole=whole, load_=load_, naive=naive)
 
 
+def _share(limit: float | None, used: float | None) -> float | None:
+    """CPU time of the plain loop as a share of the CPU time used: hardly moved by what else a machine does."""
+    return None if not limit or not used else round(limit / used, 3)
+
+
 def _told(
     name: str, material: Material, *, limit: Rate, whole: Rate, load_: Load, naive: dict[str, Rate]
 ) -> dict[str, Any]:
@@ -141,6 +146,7 @@ def _told(
             "tiles_per_s": round(rate.tiles_per_s, 1),
             "cpu_us_per_tile": None if rate.cpu_us_per_tile is None else round(rate.cpu_us_per_tile),
             "ratio_to_limit": round(rate.tiles_per_s / limit.tiles_per_s, 3),
+            "cpu_ratio_to_limit": _share(limit.cpu_us_per_tile, rate.cpu_us_per_tile),
         }
 
     return {
@@ -153,6 +159,7 @@ def _told(
         "faust_naive": {way: entry(rate) for way, rate in naive.items()},
         "streamproc": entry(load_.rate),
         "ratio_to_limit": round(ours / limit.tiles_per_s, 3),
+        "cpu_ratio_to_limit": _share(limit.cpu_us_per_tile, load_.rate.cpu_us_per_tile),
         "ratio_to_whole_frames": round(ours / whole.tiles_per_s, 3),
         "ratio_to_naive": round(ours / naive["one_process"].tiles_per_s, 2),
         "worker_peak_rss_mb": None if load_.rss_bytes is None else round(load_.rss_bytes / 1e6),

@@ -12,7 +12,9 @@ def render(result: dict[str, Any], console: Console) -> None:
     """Print one table for each pipeline and tile size."""
     for run in result["runs"]:
         title = f"pipeline {run['pipeline']}, tiles of {run['tile']} ({run['tile_bytes'] / 1000:.0f} kB JPEG)"
-        table = Table("what", "tiles/s", "CPU µs per tile", "of the limit", title=title, title_justify="left", box=None)
+        table = Table(
+            "what", "tiles/s", "CPU µs per tile", "of the limit", "by CPU", title=title, title_justify="left", box=None
+        )
         rows = {
             "plain loop of the tile kernels: the limit": run["limit_tile_kernels"],
             "plain OpenCV on whole frames": run["limit_whole_frames"],
@@ -21,7 +23,13 @@ def render(result: dict[str, Any], console: Console) -> None:
         }
         for name, entry in rows.items():
             cpu = "-" if entry["cpu_us_per_tile"] is None else str(entry["cpu_us_per_tile"])
-            table.add_row(name, f"{entry['tiles_per_s']:.0f}", cpu, f"{entry['ratio_to_limit']:.2f}")
+            table.add_row(
+                name,
+                f"{entry['tiles_per_s']:.0f}",
+                cpu,
+                f"{entry['ratio_to_limit']:.2f}",
+                str(entry["cpu_ratio_to_limit"] or "-"),
+            )
         console.print(table)
         latency = run["latency_ms_at_half_load"]
         console.print(
