@@ -17,6 +17,7 @@ from streamproc.wire import Headers
 _T = TypeVar("_T")
 _POLL_S = 0.2
 _ANSWER_S = 10.0
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # new topic, or a move
 _PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)  # the client goes on trying; a stall ends it
 
 
@@ -138,10 +139,15 @@ class TopicReader:
                 raise BrokerError(f"topic {self.topic}: {error.str()}")
         self._consumer.unassign()
 
-    def _ask(self, question: Callable[[], _T]) -> _T:
+    def _ask(self, question: Callable[[], _T], *, deadline_s: float | None = None) -> _T:
+        """Ask, and again for a while as long as the partition's leader is not there yet."""
+        deadline_s = deadline_s or time.monotonic() + _ANSWER_S
         try:
             return question()
         except KafkaException as error:
+            if error.args[0].code() in _NO_LEADER_YET and time.monotonic() < deadline_s:
+                time.sleep(_POLL_S)
+                return self._ask(question, deadline_s=deadline_s)
             if error.args[0].code() in (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC):
                 raise BrokerError(
                     f"topic {self.topic} does not exist on {self._settings.bootstrap} or has fewer partitions:"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamproc.errors import BrokerError, DeliveryError
@@ -273,3 +273,15 @@ def test_a_topic_that_is_not_there_is_named_and_not_made(bootstrap: str, questio
     ):
         question(reader)
     assert name not in AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=ANSWER_S).topics
+
+
+def test_a_leader_that_is_not_there_yet_is_waited_for(bootstrap: str) -> None:
+    refusals = [KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)) for _ in range(2)]
+
+    def bounds() -> tuple[int, int]:
+        if refusals:
+            raise refusals.pop()
+        return 0, 7
+
+    with TopicReader(load_settings(bootstrap=bootstrap), "any") as reader:
+        assert reader._ask(bounds) == (0, 7)
