@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from streamproc.bench.material import Material
-from streamproc.model import Rect
+from streamproc.model import Rect, TileHeader
 from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pipeline_file import default_pipeline, load
 from streamproc.operators.pixels import decode
@@ -78,28 +78,20 @@ def _loop(sender: Connection, kind: Kind, material: Material, pipeline_file: Pat
     sender.send((tiles, time.perf_counter() - started, time.process_time() - cpu))
 
 
+def decoded(header: TileHeader, payload: bytes) -> Window:
+    """A tile as the pipeline takes it."""
+    rect = header.rect
+    pixels = decode(payload, codec=header.codec, pixel_format=header.pixel_format, width=rect.width, height=rect.height)
+    return Window(pixels=pixels, rect=rect, core=header.core, width=header.frame_width, height=header.frame_height)
+
+
 def _tile_work(material: Material, pipeline: Pipeline) -> Callable[[int], int]:
     """The very kernels of an extract agent: decode a tile, run the pipeline."""
 
     def work(sequence: int) -> int:
         tiles = material.frames[sequence % len(material.frames)]
         for header, payload in tiles:
-            rect = header.rect
-            pixels = decode(
-                payload,
-                codec=header.codec,
-                pixel_format=header.pixel_format,
-                width=rect.width,
-                height=rect.height,
-            )
-            window = Window(
-                pixels=pixels,
-                rect=rect,
-                core=header.core,
-                width=header.frame_width,
-                height=header.frame_height,
-            )
-            pipeline.run(window, sequence)
+            pipeline.run(decoded(header, payload), sequence)
         return len(tiles)
 
     return work

@@ -19,10 +19,9 @@ import faust
 from faust.types import StreamT
 
 from streamproc import wire
+from streamproc.bench.loops import decoded
 from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pipeline_file import default_pipeline, load
-from streamproc.operators.pixels import decode
-from streamproc.operators.table import Window
 
 
 def _app(bootstrap: str, source: str, target: str, pipeline: Pipeline, *, delivered: bool) -> faust.App:
@@ -44,22 +43,7 @@ def _app(bootstrap: str, source: str, target: str, pipeline: Pipeline, *, delive
         async for event in stream.events():
             headers = event.message.headers or []
             header = wire.read_tile_header(headers.items() if isinstance(headers, dict) else headers)
-            rect = header.rect
-            pixels = decode(
-                event.value,
-                codec=header.codec,
-                pixel_format=header.pixel_format,
-                width=rect.width,
-                height=rect.height,
-            )
-            window = Window(
-                pixels=pixels,
-                rect=rect,
-                core=header.core,
-                width=header.frame_width,
-                height=header.frame_height,
-            )
-            found = pipeline.run(window, header.sequence)
+            found = pipeline.run(decoded(header, event.value), header.sequence)
             sent = await results.send(key=event.key, value=wire.encode_results(found))
             if delivered:
                 await sent
