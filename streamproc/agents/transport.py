@@ -5,6 +5,7 @@ Both are small subclasses of Faust 0.15; nothing is patched.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
 from typing import Any, ClassVar
 
 import aiokafka
@@ -12,6 +13,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT, TransportT
 from faust.types.transports import ConsumerT
+from mode.services import WaitResults
 from mode.utils.queues import ThrowableQueue
 
 NAP_S = 0.01
@@ -70,8 +72,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
 
+class _Begun:
+    """A coroutine whose first step is done and waits for `future`; awaited, it goes on from there."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], future: Any) -> None:
+        self._coroutine, self._future = coroutine, future
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield self._future
+        return (yield from self._coroutine.__await__())
+
+
 class Consumer(driver.Consumer):
-    """Faust's consumer without its one-second sleep while every partition is paused.
+    """Faust's consumer without its one-second sleep while every partition is paused, and without its tasks.
 
     `Consumer._wait_next_records` in faust/transport/consumer.py (0.15.3, line 808) does `await self.sleep(1)` when
     no partition is active; with queues that fill in less than a second the worker then idles most of the time
@@ -86,6 +99,25 @@ class Consumer(driver.Consumer):
             await self.sleep(NAP_S)
             return {}, set()
         return await super()._wait_next_records(timeout)
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> WaitResults:
+        """Do as Faust's, which makes four tasks for every record, but try first whether the first one ends at once.
+
+        That is handing a record to its stream, which only waits while the flow is stopped or the stream is full.
+        """
+        first, *others = coros
+        if timeout is None and isinstance(first, Coroutine) and not self.should_stop:
+            try:
+                future = first.send(None)
+            except BaseException as ended:
+                for other in others:
+                    if isinstance(other, Coroutine):
+                        other.close()
+                if not isinstance(ended, StopIteration):
+                    raise
+                return WaitResults([first], [ended.value], stopped=False)
+            coros = (_Begun(first, future), *others)
+        return await super().wait_first(*coros, timeout=timeout)
 
 
 class Transport(driver.Transport):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from streamproc.bench.material import Material
+from streamproc.memory import keep_freed_memory
 from streamproc.model import Rect, TileHeader
 from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pipeline_file import default_pipeline, load
@@ -65,6 +66,7 @@ def run_loops(kind: Kind, material: Material, pipeline_file: Path | None, *, pro
 
 
 def _loop(sender: Connection, kind: Kind, material: Material, pipeline_file: Path | None, seconds: float) -> None:
+    keep_freed_memory()
     cv2.setNumThreads(1)
     pipeline = default_pipeline() if pipeline_file is None else load(pipeline_file)
     work = _tile_work(material, pipeline) if kind == "tiles" else _whole_work(material, pipeline)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import faust
 import pytest
 from faust.events import Event
+from mode import Service
 from mode.utils.queues import FlowControlEvent
 
 from streamproc.agents import transport
@@ -115,3 +116,72 @@ def test_anything_in_a_queue_has_a_size(value: bytes | None, extra: int) -> None
     event.value = value
     assert size_of(event) == transport._RECORD_OVERHEAD_BYTES + extra
     assert size_of(object()) == transport._RECORD_OVERHEAD_BYTES
+
+
+class _Waits(Consumer):
+    """A consumer of which only waiting works."""
+
+    def __init__(self) -> None:
+        Service.__init__(self)
+
+
+def test_handing_over_a_record_that_need_not_wait_makes_no_task() -> None:
+    async def main() -> None:
+        consumer, suspended = _Waits(), asyncio.Event()
+
+        async def hand_over() -> str:
+            await asyncio.sleep(0) if suspended.is_set() else None
+            return "there"
+
+        before = len(asyncio.all_tasks())
+        coroutine = hand_over()
+        result = await consumer.wait_first(coroutine, suspended.wait())
+        assert (result.done, result.results, result.stopped) == ([coroutine], ["there"], False)
+        assert len(asyncio.all_tasks()) == before
+
+    asyncio.run(main())
+
+
+def test_handing_over_a_record_that_must_wait_goes_on_where_it_waits() -> None:
+    async def main() -> None:
+        consumer, room, suspended, steps = _Waits(), asyncio.Event(), asyncio.Event(), list[str]()
+
+        async def hand_over() -> str:
+            steps.append("begun")
+            await room.wait()
+            steps.append("room")
+            await asyncio.sleep(0)
+            return "there"
+
+        async def make_room() -> None:
+            await asyncio.sleep(0.01)
+            room.set()
+
+        task = asyncio.create_task(make_room())
+        result = await consumer.wait_first(hand_over(), suspended.wait())
+        assert (result.results, result.stopped, steps) == (["there"], False, ["begun", "room"])
+        await task
+
+    asyncio.run(main())
+
+
+def test_a_record_that_waits_is_given_up_when_the_flow_is_stopped() -> None:
+    async def main() -> None:
+        consumer, suspended = _Waits(), asyncio.Event()
+        asyncio.get_running_loop().call_later(0.01, suspended.set)
+        result = await asyncio.wait_for(consumer.wait_first(asyncio.Event().wait(), suspended.wait()), 5)
+        assert result.results == [True]
+        assert result.done[0].__class__.__name__ == "coroutine"
+
+    asyncio.run(main())
+
+
+def test_what_handing_over_raises_is_raised() -> None:
+    async def main() -> None:
+        async def hand_over() -> None:
+            raise ValueError("broken")
+
+        with pytest.raises(ValueError, match="broken"):
+            await _Waits().wait_first(hand_over(), asyncio.sleep(0))
+
+    asyncio.run(main())
