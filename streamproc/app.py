@@ -135,6 +135,7 @@ def _faust_app(settings: Settings) -> StreamApp:
         broker_max_poll_records=POLL_RECORDS,
         broker_commit_interval=settings.commit_interval_s,
         broker_commit_every=1_000_000,
+        consumer_group_instance_id=settings.instance_id,
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=HEARTBEAT_S,
         broker_rebalance_timeout=settings.session_timeout_s * 2,

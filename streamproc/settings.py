@@ -73,6 +73,16 @@ class Settings(BaseSettings):
     )
     session_timeout_s: float = Field(default=8, ge=6, le=300, description="Kafka session timeout of a worker")
     commit_interval_s: float = Field(default=1, ge=0.1, le=60, description="Time between offset commits")
+    stall_timeout_s: float = Field(
+        default=120,
+        ge=5,
+        le=3600,
+        description="Longest time a worker may make no progress while records wait; then it ends",
+    )
+    instance_id: str | None = Field(
+        default=None,
+        description="Name of this worker in its group, kept over restarts (static membership)",
+    )
     shutdown_s: float = Field(default=10, ge=1, le=300, description="Longest graceful stop of a worker")
 
     frame_deadline_s: float = Field(default=30, gt=0, le=3600, description="Longest wait for the tiles of a frame")
@@ -110,6 +120,15 @@ class Settings(BaseSettings):
             host, colon, port = address.strip().rpartition(":")
             if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
                 raise ValueError(f"{address!r} is not host:port")
+        return value
+
+    @field_validator("instance_id")
+    @classmethod
+    def _instance_is_a_name(cls, value: str | None) -> str | None:
+        import re
+
+        if value is not None and not re.fullmatch(NAME_PATTERN, value):
+            raise ValueError("use letters, digits, '.', '_' and '-', at most 100, a letter or digit first")
         return value
 
     @model_validator(mode="after")

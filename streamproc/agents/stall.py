@@ -1,0 +1,62 @@
+"""Notices a partition whose committed offset stands still while records wait: a worker that only looks alive.
+
+Known causes lie outside this code (a thread lost in native code, a consumer that silently ended: faust-streaming #175,
+#596, #640), so the cure is to end the worker with a clear word and let its records be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from faust.types import TP
+
+__all__ = ["TP", "StallWatch", "Standing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a partition stands.
+
+    Attributes:
+        finished: The next offset to be finished; None before one was read.
+        first: The first offset that the log still holds.
+        end: The offset after the last record.
+    """
+
+    finished: int | None
+    first: int
+    end: int
+
+    @property
+    def waiting(self) -> int:
+        """Records not yet finished."""
+        return max(0, self.end - max(self.first, self.finished or 0))
+
+
+@dataclass(slots=True)
+class StallWatch:
+    """How long each partition has stood still; the clock is the caller's.
+
+    Attributes:
+        limit_s: By topic, the longest a partition with waiting records may stand still, seconds.
+    """
+
+    limit_s: Mapping[str, float]
+    _since: dict[TP, tuple[int | None, float]] = field(default_factory=dict)
+
+    def look(self, standings: Mapping[TP, Standing], now_s: float) -> list[TP]:
+        """Take the present standing of all assigned partitions; returns those that stood still for too long."""
+        self._since = {tp: known for tp, known in self._since.items() if tp in standings}
+        stalled: list[TP] = []
+        for tp, standing in standings.items():
+            finished, since_s = self._since.get(tp, (None, now_s))
+            if tp not in self._since or finished != standing.finished or not standing.waiting:
+                self._since[tp] = (standing.finished, now_s)
+            elif now_s - since_s > self.limit_s[tp.topic]:
+                stalled.append(tp)
+        return stalled
+
+    def forgive(self, now_s: float) -> None:
+        """Begin to count anew: nobody could have made progress (the broker was away)."""
+        self._since = {tp: (finished, now_s) for tp, (finished, _) in self._since.items()}

@@ -1,0 +1,185 @@
+"""One worker on a real broker when something inside it breaks: it ends with a clear word, and loses nothing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from producers.publish import publish
+from producers.sources import open_source
+from streamproc.broker.ports import choose_ports
+from streamproc.demo import EventLog
+from streamproc.model import Grid
+from streamproc.provision import wait_for_group
+from streamproc.settings import Settings, child_environment
+from streamproc.supervise import Workers, WorkerSpec
+from streamproc.topics import Topics
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.kafka
+
+HUNG = """
+import sys, time
+from streamproc.agents.extract import Extractor
+Extractor.__call__ = lambda self, batch: time.sleep(600)
+from streamproc.__main__ import main
+sys.argv = ["streamproc", "worker", "--role", "extract"]
+main()
+"""
+
+
+@contextmanager
+def worker(settings: Settings, program: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker with something broken into it."""
+    with log.open("wb") as output, _process(settings, program, output) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def _process(settings: Settings, program: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    variables = {f"STREAMPROC_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stdout=output, stderr=output, env=child_environment(variables)
+    )
+
+
+def produce(settings: Settings, frames: int) -> None:
+    """Publish some frames of four tiles."""
+    with open_source("synthetic:128x96", settings) as source:
+        report = publish(
+            source,
+            settings,
+            camera="gate",
+            run="run-1",
+            codec="png",
+            grid=Grid(2, 2),
+            fps="max",
+            limit=frames,
+            partitions=settings.partitions,
+        )
+    assert report.frames_published == frames
+
+
+def committed(settings: Settings, topic: str) -> int:
+    """Sum of the group's committed offsets of a topic."""
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    group = Topics(settings.prefix).group
+    partitions = [TopicPartition(topic, number) for number in range(settings.partitions)]
+    request = [ConsumerGroupTopicPartitions(group, partitions)]
+    found = admin.list_consumer_group_offsets(request)[group].result(timeout=10)
+    return sum(max(0, partition.offset) for partition in found.topic_partitions or [])
+
+
+def test_a_worker_that_makes_no_progress_ends_and_says_so(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = topics_ready(stall_timeout_s=5, shutdown_s=3)
+    log = tmp_path / "worker.log"
+    produce(settings, 4)
+    with worker(settings, HUNG, log) as process:
+        assert process.wait(timeout=60) == 70  # the thread that hangs cannot be ended otherwise
+    text = log.read_text()
+    assert "made no progress for 5 s although" in text
+    assert Topics(settings.prefix).tiles in text
+    assert committed(settings, Topics(settings.prefix).tiles) == 0
+    with Workers(settings, [WorkerSpec()], folder=tmp_path), EventLog(settings, camera="gate", run="run-1") as events:
+        assert events.wait_for(4, timeout_s=60)
+    assert set(events.seen.values()) == {1}
+
+
+def test_a_worker_that_cannot_drain_is_ended_in_time_without_committing(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = topics_ready(shutdown_s=3)
+    log = tmp_path / "worker.log"
+    produce(settings, 4)
+    with worker(settings, HUNG, log) as process:
+        wait_for_group(settings, members=1, timeout_s=60, check=lambda: None)
+        time.sleep(1)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 70
+        assert time.monotonic() - started < 10
+    assert "did not stop in time" in log.read_text()
+    assert committed(settings, Topics(settings.prefix).tiles) == 0
+
+
+def test_a_stopped_worker_has_committed_all_it_did_and_left_its_group(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = topics_ready()
+    group = Topics(settings.prefix).group
+    produce(settings, 20)
+    with Workers(settings, [WorkerSpec()], folder=tmp_path), EventLog(settings, camera="gate", run="run-1") as events:
+        assert events.wait_for(20, timeout_s=60)
+        time.sleep(settings.commit_interval_s / 2)
+    assert committed(settings, Topics(settings.prefix).tiles) == 80
+    assert committed(settings, Topics(settings.prefix).features) == 80
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    found = admin.describe_consumer_groups([group])[group].result(timeout=10)
+    assert found.members == []
+
+
+def test_a_named_worker_comes_back_to_its_partitions_without_a_rebalance(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = topics_ready(session_timeout_s=30)
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    group = Topics(settings.prefix).group
+
+    def members() -> dict[str | None, str]:
+        found = admin.describe_consumer_groups([group])[group].result(timeout=10)
+        return {member.group_instance_id: member.member_id for member in found.members}
+
+    def rebalances() -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        return float(
+            next(line for line in text.splitlines() if line.startswith("streamproc_rebalances_total")).split()[1]
+        )
+
+    port = choose_ports(0, 1)[0]
+    away, steady = _named(settings, "gate-1"), _named(settings, "gate-2")
+    with Workers(steady, [WorkerSpec(metrics_port=port)], folder=tmp_path / "steady") as other:
+        with Workers(away, [WorkerSpec()], folder=tmp_path / "away") as first:
+            wait_for_group(settings, members=2, timeout_s=60, check=other.check)
+            _let_settle(rebalances)
+            first.check()
+        assert set(members()) == {"gate-1", "gate-2"}, "a named worker keeps its place while it is away"
+        before, member = rebalances(), members()["gate-1"]
+        with Workers(away, [WorkerSpec()], folder=tmp_path / "away") as back:
+            wait_until(lambda: members()["gate-1"] != member, "the named worker is back", timeout_s=30)
+            with EventLog(settings, camera="gate", run="run-1") as events:
+                produce(settings, 8)
+                assert events.wait_for(8, timeout_s=60)
+            back.check()
+        assert rebalances() == before
+
+
+def _named(settings: Settings, name: str) -> Settings:
+    named = settings.model_copy(update={"instance_id": name})
+    named.model_fields_set.add("instance_id")
+    return named
+
+
+def _let_settle(count: Callable[[], float]) -> None:
+    """Wait until no rebalance came for three seconds."""
+    known, since_s = count(), time.monotonic()
+    while time.monotonic() - since_s < 3:
+        time.sleep(0.2)
+        if (now := count()) != known:
+            known, since_s = now, time.monotonic()
