@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 UNIT := -m "not kafka"
 MATRIX ?= 3.11 3.12 3.13
 
-.PHONY: demo test check unit format lint types matrix wheel wheel-check bench lock clean help
+.PHONY: demo test check unit format lint types matrix wheel wheel-check bench chaos chaos-short lock clean help
 
 help:                 ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -59,9 +59,15 @@ wheel-check: wheel    ## install the wheel in an empty environment elsewhere and
 bench: $(STAMP)       ## speed, beside a plain loop of the same kernels
 	$(BIN)/streamproc bench
 
+chaos: $(STAMP)       ## the long fault tests, about an hour; SEED=4 repeats a run
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+chaos-short: $(STAMP) ## the short fault tests, which `make check` runs too
+	$(BIN)/python -m pytest tests/chaos
+
 lock:                 ## resolve the newest allowed versions into requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --extra dev \
 	  --custom-compile-command "make lock" --upgrade --quiet -o requirements.lock pyproject.toml
 
 clean:                ## remove what the targets made
-	rm -rf $(VENV) .venv-3.* dist build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-3.* dist build demo-out chaos-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,49 +1,91 @@
-"""What became of each frame's tiles: delivery reports counted until every frame is published or failed."""
+"""What became of each frame: delivery reports counted until it is published or failed, and those never sent.
+
+Each frame that was read ends here once: in the counters, in the metrics, and in the ledger if there is one.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from streamproc.errors import DeliveryError, StreamprocError
+from streamproc.errors import DeliveryError, LedgerError, RecordRefused, StreamprocError
+from streamproc.ledger import FrameLine, LedgerWriter, Unsent
 from streamproc.metrics import Metrics
+from streamproc.model import FrameKey
+
+log = logging.getLogger(__name__)
+
+SELDOM_S = 10.0  # between two log lines on dropped frames
 
 
 @dataclass(slots=True)
 class _Open:
+    key: FrameKey
     waiting: int
-    failed: int = 0
+    problem: Exception | None = None  # the first that a tile met
+    refused: bool = False  # a tile can never reach the log
 
 
 class Deliveries:
-    """Counts reports; called from the sending and from the polling thread.
+    """Counts reports; called from the reading, the sending and the polling thread.
 
-    A frame is published when all its tiles were acknowledged; otherwise it failed.
+    A frame is published when all its tiles were acknowledged, dropped when a policy let it go; otherwise it failed.
+
+    Args:
+        metrics: Counts there too.
+        camera: Name of the camera.
+        run: Name of the run.
+        ledger: Told of each frame; None keeps none.
+        now_s: A monotonic clock, for log lines that come seldom.
 
     Attributes:
-        frames_published, frames_failed, tiles_acked, tiles_failed: Counts so far.
+        frames_published, frames_failed, frames_dropped, tiles_acked, tiles_failed: Counts so far.
+        frames_unknown: Of the failed frames, those that may stand in the log.
         bytes_acked: Of acknowledged tiles' pictures.
         problem: The first error, None as long as all is well.
     """
 
-    def __init__(self, metrics: Metrics, *, camera: str) -> None:
-        label = metrics.camera(camera)
-        self._published = metrics.frames_published.labels(label)
-        self._failed = metrics.frames_failed.labels(label)
-        self._bytes = metrics.published_bytes.labels(label)
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        camera: str,
+        run: str,
+        ledger: LedgerWriter | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._label = metrics.camera(camera)
+        self._metrics = metrics
+        self._published = metrics.frames_published.labels(self._label)
+        self._failed = metrics.frames_failed.labels(self._label)
+        self._bytes = metrics.published_bytes.labels(self._label)
+        self._camera, self._run, self._ledger, self._now_s = camera, run, ledger, now_s
         self._lock = threading.Lock()
         self._open: dict[int, _Open] = {}
+        self._untold = 0
+        self._tell_next_s: float | None = None
         self.frames_published = 0
         self.frames_failed = 0
+        self.frames_unknown = 0
+        self.frames_dropped = 0
         self.tiles_acked = 0
         self.tiles_failed = 0
         self.bytes_acked = 0
         self.problem: StreamprocError | None = None
 
-    def expect(self, sequence: int, tiles: int) -> None:
-        """A frame of so many tiles is about to be sent."""
+    def expect(self, key: FrameKey, tiles: int, line: FrameLine | None = None) -> None:
+        """A frame of so many tiles is about to be sent; `line` goes into the ledger before that.
+
+        Raises:
+            LedgerError: It cannot be written: the frame must not be sent.
+        """
+        if self._ledger is not None and line is not None:
+            self._ledger.frame(line)
         with self._lock:
-            self._open[sequence] = _Open(waiting=tiles)
+            self._open[key.sequence] = _Open(key, waiting=tiles)
 
     def report(self, sequence: int, size: int, error: Exception | None) -> None:
         """One tile was acknowledged, or not."""
@@ -51,8 +93,10 @@ class Deliveries:
             self._count(sequence, size=size, tiles=1, error=error)
 
     def refuse(self, sequence: int, tiles: int, error: Exception) -> None:
-        """So many tiles of a frame could not even be sent."""
+        """So many tiles of a frame were not even sent, nor ever will be."""
         with self._lock:
+            if (frame := self._open.get(sequence)) is not None:
+                frame.refused = True
             self._count(sequence, size=0, tiles=tiles, error=error)
 
     def give_up(self, reason: str) -> None:
@@ -60,6 +104,42 @@ class Deliveries:
         with self._lock:
             for sequence in list(self._open):
                 self._count(sequence, size=0, tiles=self._open[sequence].waiting, error=DeliveryError(reason))
+
+    def unsent(self, captured_ns: int, error: Exception) -> None:
+        """A frame that was read will not be sent, because the run ends by this error."""
+        with self._lock:
+            self._blame(error)
+            self.frames_failed += 1
+            self._failed.inc()
+            self._note(captured_ns, "failed", str(error))
+
+    def drop(self, captured_ns: int, policy: str) -> None:
+        """A frame was let go by a policy; logged, though seldom."""
+        with self._lock:
+            self.frames_dropped += 1
+            self._metrics.frames_dropped.labels(self._label, policy).inc()
+            self._note(captured_ns, "dropped", policy)
+            self._untold += 1
+            now_s = self._now_s()
+            if self._tell_next_s is not None and now_s < self._tell_next_s:
+                return
+            untold, self._untold, self._tell_next_s = self._untold, 0, now_s + SELDOM_S
+        log.warning(
+            "camera %s: %d %s dropped (%s, %d in all), because the broker takes less than the source gives:"
+            " is it up? else lower --fps or send smaller frames",
+            self._camera,
+            untold,
+            "frame" if untold == 1 else "frames",
+            policy,
+            self.frames_dropped,
+        )
+
+    def _note(self, captured_ns: int, status: Unsent, reason: str) -> None:
+        if self._ledger is not None:
+            try:
+                self._ledger.unsent(self._camera, self._run, captured_ns=captured_ns, status=status, reason=reason)
+            except LedgerError as error:
+                self._blame(error)
 
     def _count(self, sequence: int, *, size: int, tiles: int, error: Exception | None) -> None:
         frame = self._open.get(sequence)
@@ -72,14 +152,30 @@ class Deliveries:
             self._bytes.inc(size)
         else:
             self.tiles_failed += tiles
-            frame.failed += tiles
-            if self.problem is None:
-                self.problem = error if isinstance(error, StreamprocError) else DeliveryError(str(error))
+            frame.problem = frame.problem or error
+            frame.refused = frame.refused or isinstance(error, RecordRefused)
+            self._blame(error)
         if frame.waiting <= 0:
             del self._open[sequence]
-            if frame.failed:
-                self.frames_failed += 1
-                self._failed.inc()
-            else:
-                self.frames_published += 1
-                self._published.inc()
+            self._close(frame)
+
+    def _close(self, frame: _Open) -> None:
+        if frame.problem is None:
+            self.frames_published += 1
+            self._published.inc()
+        else:
+            self.frames_failed += 1
+            self._failed.inc()
+            self.frames_unknown += not frame.refused
+        if self._ledger is not None:
+            try:
+                if frame.problem is None:
+                    self._ledger.status(frame.key, "acked")
+                else:
+                    self._ledger.status(frame.key, "failed" if frame.refused else "unknown", str(frame.problem))
+            except LedgerError as error:
+                self._blame(error)
+
+    def _blame(self, error: Exception) -> None:
+        if self.problem is None:
+            self.problem = error if isinstance(error, StreamprocError) else DeliveryError(str(error))

@@ -2,6 +2,10 @@
 
 A frame counts as published when every one of its tiles was acknowledged. Whatever ends a run early -
 Ctrl-C, a film cut short, a broker gone - what was sent is flushed (bounded in time) and reported.
+
+Memory: pixels of frames read ahead and records not yet acknowledged stay below `Settings.producer_queue_bytes`
+together, as long as a frame is not larger than half of it; a larger one goes alone. The frame being read, and the
+encoded tiles of the few that are ahead of sending, come on top.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from producers.cutting import Cutter, EncodedFrame
@@ -16,7 +21,9 @@ from producers.deliveries import Deliveries
 from producers.pacing import Fps, Pacer, PreviewChoice, frames_a_second
 from producers.readahead import ReadAhead
 from producers.runs import PublishReport, new_run, require_name
-from streamproc.errors import DeliveryError, StreamprocError
+from producers.waiting import DropPolicy, WaitingRoom
+from streamproc.errors import LedgerError, RecordRefused, StreamprocError
+from streamproc.ledger import FrameLine, LedgerWriter, line_of
 from streamproc.metrics import Metrics
 from streamproc.model import Codec, Frame, FrameKey, Grid, TileHeader
 from streamproc.publisher import Publisher
@@ -36,6 +43,13 @@ log = logging.getLogger(__name__)
 _STOP_S = 10.0  # longest flush after Ctrl-C or a failure
 _SLICE_S = 0.2  # of waiting, between looks at `stop`
 _ENCODE_THREADS = 2
+_BLOCK_FRAMES = 2 * _ENCODE_THREADS + 2  # more would be read ahead in vain where reading waits anyway
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ready:
+    encoded: EncodedFrame
+    line: FrameLine | None
 
 
 class Sender(Protocol):
@@ -76,6 +90,8 @@ def publish(
     grid: Grid | None = None,
     fps: Fps = "source",
     limit: int | None = None,
+    drop: DropPolicy = "block",
+    ledger: LedgerWriter | None = None,
     pipeline_halo: int = 0,
     sender: Sender | None = None,
     metrics: Metrics | None = None,
@@ -95,7 +111,9 @@ def publish(
         codec: How tiles are encoded.
         grid: Rows and columns; None chooses by the first frame.
         fps: Speed.
-        limit: At most so many frames.
+        limit: At most so many frames are read.
+        drop: What becomes of frames while the broker takes less than the source gives.
+        ledger: Told of each frame before its tiles are sent and when its fate is known; None keeps none.
         pipeline_halo: Pixels around a tile that the pipeline's operators need.
         sender: Where records go, not closed; None is a Publisher of its own.
         metrics: Counts frames and bytes there too; None keeps a registry nobody sees.
@@ -108,10 +126,12 @@ def publish(
         Counts, and what ended the run early: call `raise_for_problem`.
 
     Raises:
-        UsageError: A bad camera or run name.
+        UsageError: A bad camera or run name, or a run that is in the ledger already.
     """
     require_name("camera", camera)
     run = new_run() if run is None else require_name("run", run)
+    if ledger is not None:
+        ledger.begin(camera, run)
     cutter = Cutter(
         settings,
         codec=codec,
@@ -120,6 +140,7 @@ def publish(
         partitions=partitions,
         notice=notice or log.info,
     )
+    metrics = metrics or Metrics()
     own: Publisher | None = None
     if sender is None:
         own = sender = Publisher(settings, client_id="streamproc-produce").start()
@@ -130,17 +151,20 @@ def publish(
         run=run,
         partitions=partitions,
         cutter=cutter,
-        deliveries=Deliveries(metrics or Metrics(), camera=camera),
+        deliveries=Deliveries(metrics, camera=camera, run=run, ledger=ledger),
         stop=stop or threading.Event(),
+        noted=ledger is not None,
     )
     started_s = time.monotonic()
-    ahead = publication.read_ahead(source, fps=fps, limit=limit)
+    ahead = publication.read_ahead(source, fps=fps, limit=limit, drop=drop)
+    waiting_bytes = metrics.buffer_bytes.labels("producer")
+    waiting_bytes.set_function(lambda: sender.queued_bytes + ahead.held_bytes)
     try:
         publication.send_all(ahead, on_progress=on_progress, on_frame=on_frame)
     finally:
         if own is not None:
             own.close(timeout_s=0)
-        publication.give_up()
+        publication.give_up(ahead)
     return publication.report(source, ahead, seconds=time.monotonic() - started_s)
 
 
@@ -158,6 +182,7 @@ class _Publication:
         cutter: Cutter,
         deliveries: Deliveries,
         stop: threading.Event,
+        noted: bool,
     ) -> None:
         self._settings = settings
         self._sender = sender
@@ -168,11 +193,13 @@ class _Publication:
         self._stop = stop
         self._topic = Topics(settings.prefix).tiles
         self._deliveries = deliveries
+        self._noted = noted
+        self._most_queued_bytes = settings.producer_queue_bytes // 2  # the rest is for frames that may be dropped
         self._aborted = False
 
     def send_all(
         self,
-        ahead: ReadAhead,
+        ahead: ReadAhead[_Ready],
         *,
         on_progress: Callable[[int], None] | None,
         on_frame: Callable[[Sequence[TileHeader], Frame], None] | None,
@@ -180,11 +207,11 @@ class _Publication:
         """Send what is read until it ends or a tile fails, then wait for the reports."""
         with ahead:
             try:
-                for sent, (frame, encoded) in enumerate(ahead, start=1):
-                    if not self._send(encoded):
+                for sent, (frame, ready) in enumerate(ahead, start=1):
+                    if not self._send(frame, ready, handed_over=ahead.handed_over):
                         break
                     if on_frame is not None:
-                        on_frame([header for header, _ in encoded.tiles], frame)
+                        on_frame([header for header, _ in ready.encoded.tiles], frame)
                     if on_progress is not None:
                         on_progress(sent)
             except BaseException:
@@ -192,11 +219,14 @@ class _Publication:
                 raise
         self._flush()
 
-    def give_up(self) -> None:
-        """Count what was not acknowledged by now as failed."""
+    def give_up(self, ahead: ReadAhead[_Ready]) -> None:
+        """Count what was not acknowledged by now as failed, and what was read and not sent."""
         self._deliveries.give_up(f"topic {self._topic}: records were not acknowledged when the run ended")
+        why = self._deliveries.problem or ahead.problem or StreamprocError("the run ended before the frame was sent")
+        for frame in ahead.unsent():
+            self._deliveries.unsent(frame.captured_ns, why)
 
-    def read_ahead(self, source: Source, *, fps: Fps, limit: int | None) -> ReadAhead:
+    def read_ahead(self, source: Source, *, fps: Fps, limit: int | None, drop: DropPolicy) -> ReadAhead[_Ready]:
         """Reader of a source for this run, not started."""
         rate = frames_a_second(fps, source.fps)
         previews = PreviewChoice(self._settings.preview_per_s, stream_fps=source.fps if rate is None else None)
@@ -207,49 +237,63 @@ class _Publication:
                 self._stop.wait(min(left_s, _SLICE_S))
             return ending
 
-        def prepare(frame: Frame, sequence: int) -> bool:
-            self._cutter.prepare(frame)
-            return previews.chosen(sequence, frame.captured_ns)
-
-        def encode(frame: Frame, sequence: int, preview: bool) -> EncodedFrame:
-            return self._cutter.encode(frame, FrameKey(self._camera, self._run, sequence), preview=preview)
+        def encode(frame: Frame, sequence: int, preview: bool) -> _Ready:
+            encoded = self._cutter.encode(frame, FrameKey(self._camera, self._run, sequence), preview=preview)
+            return _Ready(encoded, line_of(encoded.tiles[0][0], frame.pixels) if self._noted else None)
 
         return ReadAhead(
             source,
+            room=WaitingRoom(
+                drop,
+                bound_bytes=self._settings.producer_queue_bytes,
+                most_frames=_BLOCK_FRAMES if drop == "block" else None,
+            ),
+            prepare=self._cutter.prepare,
+            choose=lambda frame, sequence: previews.chosen(sequence, frame.captured_ns),
             encode=encode,
-            prepare=prepare,
+            dropped=lambda frame: self._deliveries.drop(frame.captured_ns, drop),
+            queued_bytes=lambda: self._sender.queued_bytes,
+            enough_bytes=self._most_queued_bytes // 2,
             pacer=Pacer(rate, now_s=time.monotonic, wait=wait),
             limit=limit,
             stop=self._ending,
             threads=_ENCODE_THREADS,
-            bound_bytes=self._settings.producer_queue_bytes,
         )
 
     def _ending(self) -> bool:
         return self._stop.is_set() or self._aborted or self._deliveries.problem is not None
 
-    def _send(self, encoded: EncodedFrame) -> bool:
+    def _send(self, frame: Frame, ready: _Ready, *, handed_over: Callable[[int], None]) -> bool:
         """Hand all tiles of a frame over; False when the run has to end."""
-        sequence = encoded.key.sequence
+        key, tiles = ready.encoded.key, ready.encoded.tiles
         if self._deliveries.problem is not None:
+            self._deliveries.unsent(frame.captured_ns, self._deliveries.problem)
             return False
-        self._deliveries.expect(sequence, len(encoded.tiles))
-        for index, (header, payload) in enumerate(encoded.tiles):
+        try:
+            self._deliveries.expect(key, len(tiles), ready.line)
+        except LedgerError as error:
+            self._deliveries.unsent(frame.captured_ns, error)
+            return False
+        for index, (header, payload) in enumerate(tiles):
             try:
-                self._wait_for_room(len(payload))
-                self._sender.send(
-                    topic=self._topic,
-                    partition=tile_partition(self._camera, index, self._partitions),
-                    key=tile_key(header),
-                    value=payload,
-                    headers=tile_headers(header),
-                    on_delivery=self._reporter(sequence, len(payload)),
-                    timeout_s=self._settings.delivery_timeout_s,
-                )
+                self._send_tile(index, header, payload)
             except StreamprocError as error:
-                self._deliveries.refuse(sequence, len(encoded.tiles) - index, error)
+                self._deliveries.refuse(key.sequence, len(tiles) - index, error)
                 return False
+            handed_over(len(payload))
         return True
+
+    def _send_tile(self, index: int, header: TileHeader, payload: bytes) -> None:
+        self._wait_for_room(len(payload))
+        self._sender.send(
+            topic=self._topic,
+            partition=tile_partition(self._camera, index, self._partitions),
+            key=tile_key(header),
+            value=payload,
+            headers=tile_headers(header),
+            on_delivery=self._reporter(header.sequence, len(payload)),
+            timeout_s=self._settings.delivery_timeout_s,
+        )
 
     def _reporter(self, sequence: int, size: int) -> Callable[[Exception | None, int | None], None]:
         def report(error: Exception | None, _offset: int | None) -> None:
@@ -261,15 +305,15 @@ class _Publication:
         """Wait here rather than in the sender, so that Ctrl-C and a failure are seen.
 
         Raises:
-            DeliveryError: No room in time, or the run is ending.
+            RecordRefused: No room in time, or the run is ending.
         """
         deadline_s = time.monotonic() + self._settings.delivery_timeout_s
-        while (queued := self._sender.queued_bytes) and queued + size > self._settings.producer_queue_bytes:
+        while (queued := self._sender.queued_bytes) and queued + size > self._most_queued_bytes:
             now_s = time.monotonic()
             if self._stop.is_set():
                 deadline_s = min(deadline_s, now_s + _STOP_S)
             if now_s > deadline_s or self._deliveries.problem is not None:
-                raise DeliveryError(f"topic {self._topic}: the queue of unsent records stayed full; is the broker up?")
+                raise RecordRefused(f"topic {self._topic}: the queue of unsent records stayed full; is the broker up?")
             time.sleep(0.005)
 
     def _flush(self) -> None:
@@ -282,7 +326,7 @@ class _Publication:
             if now_s > deadline_s:
                 return
 
-    def report(self, source: Source, ahead: ReadAhead, *, seconds: float) -> PublishReport:
+    def report(self, source: Source, ahead: ReadAhead[_Ready], *, seconds: float) -> PublishReport:
         """What became of the run."""
         counts = self._deliveries
         last = self._cutter.last
@@ -294,7 +338,9 @@ class _Publication:
             reason=last.reason if last else "",
             frames_read=ahead.frames_read,
             frames_published=counts.frames_published,
-            frames_failed=ahead.frames_read - counts.frames_published,
+            frames_failed=counts.frames_failed,
+            frames_unknown=counts.frames_unknown,
+            frames_dropped=counts.frames_dropped,
             tiles_acked=counts.tiles_acked,
             tiles_failed=counts.tiles_failed,
             bytes=counts.bytes_acked,

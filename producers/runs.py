@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishReport:
-    """What became of one run. `frames_read` is always `frames_published` + `frames_failed`.
+    """What became of one run. `frames_read` is always `frames_published` + `frames_failed` + `frames_dropped`.
 
     Attributes:
         grid, reason: The last grid used and why; None if no frame was read.
+        frames_failed: Not acknowledged as a whole, or read and never sent because the run ended.
+        frames_unknown: Of the failed, those that may stand in the log nevertheless.
+        frames_dropped: Let go by the policy, never sent.
         bytes: Of acknowledged tiles' pictures.
         stopped: It was asked to stop.
         problem: What ended the run early, None if the source was read to its end (or the limit).
@@ -35,6 +38,8 @@ class PublishReport:
     frames_read: int
     frames_published: int
     frames_failed: int
+    frames_unknown: int
+    frames_dropped: int
     tiles_acked: int
     tiles_failed: int
     bytes: int
@@ -55,8 +60,9 @@ class PublishReport:
         """One line for a person."""
         speed = f"{self.frames_published / self.seconds:.1f} frames/s" if self.seconds > 0 else "at once"
         failed = f", {self.frames_failed} failed" if self.frames_failed else ""
+        dropped = f", {self.frames_dropped} dropped" if self.frames_dropped else ""
         return (
-            f"{self.frames_published} of {self.frames_read} frames published{failed}:"
+            f"{self.frames_published} of {self.frames_read} frames published{failed}{dropped}:"
             f" {self.tiles_acked} tiles, {self.bytes / 1e6:.1f} MB in {self.seconds:.1f} s ({speed}),"
             f" camera {self.camera}, run {self.run}"
         )

@@ -16,11 +16,12 @@ from faust.types.auth import CredentialsT
 from streamproc.agents.assemble import Aggregation, add_assemble_agent
 from streamproc.agents.batches import Tenure, Window
 from streamproc.agents.extract import Extractor, add_extract_agent
+from streamproc.agents.lease import Lease
 from streamproc.agents.readback import read_back
 from streamproc.agents.transport import StreamApp
 from streamproc.metrics import Metrics
 from streamproc.operators.pipeline import Pipeline
-from streamproc.publisher import Publisher
+from streamproc.publisher import Publisher, RenewablePublisher
 from streamproc.settings import Settings
 from streamproc.topics import Topics
 
@@ -39,12 +40,18 @@ class Wiring:
 
     Attributes:
         windows: Batches in flight by agent, for draining; filled when the agents start.
+        extractor: To be closed when all has ended.
+        aggregation: To be told how far tiles have come.
+        events: Events go out through it; to be closed.
     """
 
     app: StreamApp
     publisher: Publisher
     pools: tuple[ThreadPoolExecutor, ...]
     windows: list[Window]
+    extractor: Extractor | None
+    aggregation: Aggregation | None
+    events: RenewablePublisher | None
 
 
 def create_app(
@@ -69,6 +76,7 @@ def create_app(
         crash: Told once when a result could not be delivered; the worker must end without committing.
     """
     app = _faust_app(settings)
+    app.lease = Lease(settings.session_timeout_s)
     tenure = Tenure()
     app.on_partitions_assigned.connect(partial(_assigned, tenure, metrics), weak=False)
     windows: list[Window] = []
@@ -81,40 +89,69 @@ def create_app(
         return windows[-1]
 
     aggregation: Aggregation | None = None
+    extractor: Extractor | None = None
+    events: RenewablePublisher | None = None
     if role in {"extract", "all"}:
         pools.append(ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="extract"))
         extractor = Extractor(settings=settings, pipeline=pipeline, partitions=partitions, metrics=metrics)
         add_extract_agent(app, extractor, make_window=partial(window, pools[-1]))
     if role in {"aggregate", "all"}:
         pools.append(ThreadPoolExecutor(1, thread_name_prefix="assemble"))
-        aggregation = Aggregation(settings, metrics=metrics, read_back=partial(read_back, settings))
-        add_assemble_agent(app, aggregation, settings=settings, make_window=partial(window, pools[-1]))
-    app.on_partitions_revoked.connect(partial(_revoked, tenure, aggregation, pools[-1], publisher), weak=False)
-    return Wiring(app=app, publisher=publisher, pools=tuple(pools), windows=windows)
+        events = RenewablePublisher(partial(_events_publisher, settings, app.lease))
+        aggregation = Aggregation(settings, metrics=metrics, read_back=partial(read_back, settings), lease=app.lease)
+        lost = partial(_lost, app, aggregation, events)
+        add_assemble_agent(
+            app, aggregation, settings=settings, make_window=partial(window, pools[-1], fenced=events, lost=lost)
+        )
+    app.on_partitions_revoked.connect(partial(_revoked, tenure, aggregation, pools[-1], events), weak=False)
+    return Wiring(
+        app=app,
+        publisher=publisher,
+        pools=tuple(pools),
+        windows=windows,
+        extractor=extractor,
+        aggregation=aggregation,
+        events=events,
+    )
+
+
+def _events_publisher(settings: Settings, lease: Lease) -> Publisher:
+    """One whose records are delivered while the lease holds, in order and without a gap, or not at all."""
+    return Publisher(settings, client_id="streamproc-events", delivery_timeout_s=lease.delivery_timeout_s, gapless=True)
+
+
+def _lost(app: StreamApp, aggregation: Aggregation, events: RenewablePublisher, tenure: int) -> None:
+    """An event was not delivered in time: emit no more, and take all partitions anew."""
+    aggregation.end(tenure)
+    events.renew()
+    consumer: Any = app.consumer  # ours, but Faust's type
+    app.loop.create_task(consumer.rejoin())
 
 
 async def _revoked(
     tenure: Tenure,
     aggregation: Aggregation | None,
     pool: ThreadPoolExecutor,
-    publisher: Publisher,
+    events: RenewablePublisher | None,
     app: StreamApp,
     *_: object,
     **_kw: object,
 ) -> None:
     """Before partitions go to another worker: emit no more, and let it find in the log what was emitted."""
     over = tenure.revoke(app.consumer_generation_id)
-    if aggregation is None:
+    if aggregation is None or events is None:
         return
     aggregation.end(over)
     loop = asyncio.get_running_loop()
     await asyncio.wait({loop.run_in_executor(pool, aggregation.let_go)}, timeout=LET_GO_S)
-    await loop.run_in_executor(None, publisher.flush, LET_GO_S)
+    await loop.run_in_executor(None, events.flush_or_renew, LET_GO_S)
 
 
-async def _assigned(tenure: Tenure, metrics: Metrics, _app: object, _partitions: object, **_kw: object) -> None:
+async def _assigned(tenure: Tenure, metrics: Metrics, app: StreamApp, _partitions: object, **_kw: object) -> None:
     tenure.assign()
     metrics.rebalances.inc()
+    consumer: Any = app.consumer  # ours, but Faust's type
+    app.loop.create_task(consumer.beat())
 
 
 def _faust_app(settings: Settings) -> StreamApp:

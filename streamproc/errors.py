@@ -8,6 +8,11 @@
     |   `-- SourceEnded             a source stopped before its promised end; what was read stands
     |-- BrokerError                 the cluster, or one of its topics, is not as it must be
     |-- DeliveryError               a record was not acknowledged by the broker
+    |   `-- LeaseError              an event was not delivered in time to be certainly the only one
+    |-- DecoderError                no decoder process can be started
+    |   `-- RecordRefused           it is certain that the record can never reach the log
+    |-- LedgerError                 a producer's ledger cannot be read or written
+    |-- CannotJudge                 what is to be verified could not be looked at (exit status 2)
     `-- BadMessage                  a record cannot be handled; it goes to dead letters with its reason
         `-- BadPixels               the pixels are not what the operator was promised
 
@@ -56,6 +61,28 @@ class BrokerError(StreamprocError):
 
 class DeliveryError(StreamprocError):
     """A record was not acknowledged by the broker within its time."""
+
+
+class RecordRefused(DeliveryError):
+    """A record that can never reach the log: never sent, or refused by the broker."""
+
+
+class LedgerError(StreamprocError):
+    """A producer's ledger cannot be read or written; the message names file and line."""
+
+
+class LeaseError(DeliveryError):
+    """An event was not delivered while its partition was certainly this worker's; it may stand in the log or not."""
+
+
+class DecoderError(StreamprocError):
+    """No decoder process can be started: this machine or installation is broken, not a picture."""
+
+
+class CannotJudge(StreamprocError):
+    """What is to be verified could not be looked at: nothing is known about it."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class BadMessage(StreamprocError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +58,30 @@ def read_frame(settings: Settings, data: Mapping[str, Any]) -> SeenFrame:
         )
     found = [tiles[index] for index in sorted(tiles)]
     return SeenFrame(
-        pixels=join(
-            [(header.core, pixels[header.core.within(header.rect)]) for header, pixels in found],
-            width=data["width"],
-            height=data["height"],
-        ),
+        pixels=join_tiles(found, width=data["width"], height=data["height"]),
         cores=tuple(header.core for header, _ in found),
         halo=found[0][0].halo,
     )
+
+
+def tile_pixels(header: TileHeader, payload: bytes) -> Pixels:
+    """Core and halo of a tile that `wire.check_tile` has judged.
+
+    Raises:
+        BadMessage: It cannot be decoded.
+    """
+    rect = header.rect
+    return decode(payload, codec=header.codec, pixel_format=header.pixel_format, width=rect.width, height=rect.height)
+
+
+def join_tiles(tiles: Iterable[tuple[TileHeader, Pixels]], *, width: int, height: int) -> Pixels:
+    """The cores of decoded tiles in one frame; what is missing is black.
+
+    Raises:
+        BadPixels: The tiles do not fit into the frame, or are not all grey or all colour.
+    """
+    cores = [(header.core, pixels[header.core.within(header.rect)]) for header, pixels in tiles]
+    return join(cores, width=width, height=height)
 
 
 def _tile_of(record: Record, key: FrameKey, settings: Settings) -> tuple[TileHeader, Pixels] | None:
@@ -75,13 +91,6 @@ def _tile_of(record: Record, key: FrameKey, settings: Settings) -> tuple[TileHea
         if header.key != key:
             return None
         wire.check_tile(header, record.value, max_frame_pixels=settings.max_frame_pixels)
-        pixels = decode(
-            record.value,
-            codec=header.codec,
-            pixel_format=header.pixel_format,
-            width=header.rect.width,
-            height=header.rect.height,
-        )
+        return header, tile_pixels(header, record.value)
     except BadMessage:
         return None
-    return header, pixels

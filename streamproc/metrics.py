@@ -7,10 +7,11 @@ ones share the label `other`. Frame, tile and run numbers are never labels.
 from __future__ import annotations
 
 import threading
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -21,6 +22,7 @@ from streamproc.errors import SettingError
 from streamproc.settings import Settings
 
 MAX_CAMERAS: Final = 1000
+_MAX_METRICS_BYTES: Final = 64 * 2**20
 _LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -48,11 +50,13 @@ class Metrics:
         # producers
         self.frames_published = counter("frames_published", "Frames whose tiles were all acknowledged", "camera")
         self.frames_failed = counter("frames_failed", "Frames of which a tile was not acknowledged", "camera")
+        self.frames_dropped = counter("frames_dropped", "Frames dropped by a policy, never sent", "camera", "reason")
         self.published_bytes = counter("published_bytes", "Encoded tile bytes acknowledged", "camera")
         # extract agents
         self.tiles_extracted = counter("tiles_extracted", "Tiles whose features were acknowledged")
         self.tile_bytes = counter("tile_bytes", "Encoded tile bytes read by extract agents")
         self.deadletters = counter("deadletters", "Messages sent to dead letters", "stage", "reason")
+        self.decoders_lost = counter("decoders_lost", "Decoder processes lost to a picture", "ending")
         self.extract_seconds = latency("extract_seconds", "Decode and operators of one tile")
         # aggregator
         self.tiles = counter("tiles", "Tiles by what became of them in the aggregator", "outcome")
@@ -77,6 +81,44 @@ class Metrics:
                 return "other"
             self._cameras.add(name)
         return name
+
+
+class Sample(NamedTuple):
+    """One value of a counter."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+def read_counters(url: str, *, timeout_s: float = 5) -> list[Sample]:
+    """The counters of a process, from its exporter.
+
+    Args:
+        url: Of the exporter, http or https; `/metrics` is added if it names no path.
+        timeout_s: Longest wait for an answer.
+
+    Raises:
+        SettingError: No such URL, or it does not answer with metrics.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise SettingError(f"metrics URL {url!r}: use http://HOST:PORT/metrics")
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before our own processes
+    try:
+        with direct.open(parts._replace(path=parts.path.strip("/") or "metrics").geturl(), timeout=timeout_s) as answer:
+            text = answer.read(_MAX_METRICS_BYTES).decode()
+        families = list(text_string_to_metric_families(text))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", error)
+        raise SettingError(f"metrics URL {url} does not answer with metrics ({why}): is the process running?") from None
+    return [
+        Sample(sample.name, sample.labels, sample.value)
+        for family in families
+        if family.type == "counter"
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    ]
 
 
 def tiles_by_outcome(port: int, *, host: str = "127.0.0.1", timeout_s: float = 5) -> dict[str, int]:

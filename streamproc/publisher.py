@@ -16,10 +16,10 @@ from typing import Any, Self, TypeAlias
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamproc.client import client_config
-from streamproc.errors import DeliveryError
+from streamproc.errors import DeliveryError, RecordRefused
 from streamproc.settings import Settings
 from streamproc.topics import MAX_DEADLETTER_BYTES
-from streamproc.wire import Headers
+from streamproc.wire import RawHeaders
 
 OnDelivery: TypeAlias = Callable[[Exception | None, int | None], None]
 """Called once for each record, on the polling thread: (None, offset) when acknowledged, (error, None) when not."""
@@ -27,6 +27,8 @@ OnDelivery: TypeAlias = Callable[[Exception | None, int | None], None]
 log = logging.getLogger(__name__)
 _POLL_S = 0.1
 _FULL_WAIT_S = 0.005
+_BATCH_BYTES = 1_000_000  # the broker judges batches: one record too large, and all records beside it are refused
+_NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
 
 class Publisher:
@@ -34,24 +36,38 @@ class Publisher:
 
     Use as a context manager, or call `start` and `close`.
 
+    Args:
+        delivery_timeout_s: Time a record may take; None is that of the settings.
+        gapless: After one record failed no later one is delivered: the publisher is done with.
+
     Attributes:
         acked, failed: Records that ended so; together with the queue they are all that were sent.
     """
 
-    def __init__(self, settings: Settings, *, client_id: str, linger_ms: float = 5) -> None:
-        self._delivery_timeout_s = settings.delivery_timeout_s
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client_id: str,
+        linger_ms: float = 5,
+        delivery_timeout_s: float | None = None,
+        gapless: bool = False,
+    ) -> None:
+        self._delivery_timeout_s = settings.delivery_timeout_s if delivery_timeout_s is None else delivery_timeout_s
         self._bound_bytes = settings.producer_queue_bytes
         self._producer = Producer(
             {
                 **client_config(settings, client_id=client_id),
                 "enable.idempotence": True,
+                "enable.gapless.guarantee": gapless,
                 "linger.ms": linger_ms,
+                "batch.size": _BATCH_BYTES,
                 "compression.type": "none",
                 "message.max.bytes": MAX_DEADLETTER_BYTES,
                 "queue.buffering.max.kbytes": max(1, self._bound_bytes // 1024),
                 "queue.buffering.max.messages": 100_000,
-                "delivery.timeout.ms": int(settings.delivery_timeout_s * 1000),
-                "request.timeout.ms": int(min(30, settings.delivery_timeout_s) * 1000),
+                "delivery.timeout.ms": int(self._delivery_timeout_s * 1000),
+                "request.timeout.ms": int(min(30, self._delivery_timeout_s) * 1000),
                 "message.copy.max.bytes": 65_535,
             }
         )
@@ -85,26 +101,26 @@ class Publisher:
         *,
         topic: str,
         partition: int,
-        key: bytes,
-        value: bytes,
-        headers: Headers,
+        key: bytes | None,
+        value: bytes | None,
+        headers: RawHeaders,
         on_delivery: OnDelivery | None = None,
         timeout_s: float = 60,
     ) -> None:
         """Queue one record; waits while the queue is full.
 
         Raises:
-            DeliveryError: The queue stayed full for `timeout_s`, the record is larger than any topic takes, or the
+            RecordRefused: The queue stayed full for `timeout_s`, the record is larger than any topic takes, or the
                 producer can send no more.
         """
-        size = len(value)
+        size = len(value or b"")
         deadline = time.monotonic() + timeout_s
         self._wait_for_room(size, deadline=deadline, topic=topic)
 
         def report(error: KafkaError | None, message: Message) -> None:
             self._count(size, error)
             if on_delivery is not None:
-                problem = None if error is None else DeliveryError(_explain(error, topic=topic, size=size))
+                problem = None if error is None else _problem(error, topic=topic, size=size)
                 on_delivery(problem, None if error else message.offset())
 
         with self._lock:
@@ -117,11 +133,11 @@ class Publisher:
             except BufferError:
                 if time.monotonic() > deadline:
                     self._unqueue(size)
-                    raise DeliveryError(_full(topic)) from None
+                    raise RecordRefused(_full(topic)) from None
                 time.sleep(_FULL_WAIT_S)
             except KafkaException as error:
                 self._unqueue(size)
-                raise DeliveryError(_explain(error.args[0], topic=topic, size=size)) from None
+                raise RecordRefused(_explain(error.args[0], topic=topic, size=size)) from None
             else:
                 return
 
@@ -140,10 +156,18 @@ class Publisher:
             self._producer.poll(0)
         return left
 
+    def abandon(self) -> None:
+        """Deliver nothing more: what is queued or under way is reported as failed."""
+        self._producer.purge()
+        self._stop.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5)
+        self._producer.poll(0)
+
     def _wait_for_room(self, size: int, *, deadline: float, topic: str) -> None:
         while self._queued_bytes and self._queued_bytes + size > self._bound_bytes:
             if time.monotonic() > deadline:
-                raise DeliveryError(_full(topic))
+                raise RecordRefused(_full(topic))
             time.sleep(_FULL_WAIT_S)
 
     def _unqueue(self, size: int) -> None:
@@ -163,18 +187,60 @@ class Publisher:
             self._producer.poll(_POLL_S)
 
 
+class RenewablePublisher:
+    """A publisher for records that may only be delivered in time or not at all, replaced when one was not.
+
+    Used by one thread to send and by another to renew.
+    """
+
+    def __init__(self, make: Callable[[], Publisher]) -> None:
+        self._make = make
+        self._publisher = make().start()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of values sent and not yet reported."""
+        return self._publisher.queued_bytes
+
+    def send(self, **record: Any) -> None:
+        """Queue one record; see `Publisher.send`."""
+        self._publisher.send(**record)
+
+    def flush_or_renew(self, timeout_s: float) -> None:
+        """Wait for all reports; what has none by then is never delivered."""
+        if self._publisher.flush(timeout_s):
+            self.renew()
+
+    def renew(self) -> None:
+        """Deliver nothing of what is queued, and begin anew."""
+        old, self._publisher = self._publisher, self._make().start()
+        old.abandon()
+
+    def close(self, *, timeout_s: float) -> int:
+        """Flush, then stop; returns how many records have no report."""
+        return self._publisher.close(timeout_s=timeout_s)
+
+
 def _full(topic: str) -> str:
     return f"topic {topic}: the queue of unsent records stayed full; is the broker up? (streamproc doctor)"
+
+
+def _problem(error: KafkaError, *, topic: str, size: int) -> DeliveryError:
+    """What a delivery report says."""
+    # A missing topic proves nothing: a broker that comes back may say so for a moment, with an earlier try in its log.
+    kind = RecordRefused if error.code() == KafkaError.MSG_SIZE_TOO_LARGE else DeliveryError
+    return kind(_explain(error, topic=topic, size=size))
 
 
 def _explain(error: Any, *, topic: str, size: int) -> str:
     code = error.code() if isinstance(error, KafkaError) else None
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
         return (
-            f"topic {topic} refused a record of {size} bytes: larger than its max.message.bytes; "
-            "choose a finer grid (--grid) or raise the topic's limit (streamproc topics check)"
+            f"topic {topic} refused a record of {size} bytes, or the batch of up to {_BATCH_BYTES} bytes it was in, as "
+            "larger than its max.message.bytes: raise the topic's limit (streamproc topics check), or choose a finer "
+            "grid (--grid) if the limit is above that of a batch"
         )
-    if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+    if code in _NO_TOPIC:
         return f"topic {topic} does not exist or has fewer partitions: run streamproc topics create"
     if code == KafkaError._PURGE_QUEUE:
         return f"topic {topic}: a record was not acknowledged before the run ended; is the broker up?"

@@ -23,7 +23,13 @@ _PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)  # the client g
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One record as it stands in the log; `timestamp_ms` is wall clock."""
+    """One record as it stands in the log.
+
+    Attributes:
+        timestamp_ms: Wall clock.
+        key, value, headers: Bytes; what is null is empty here.
+        nulls: What is null: `key`, `value`, and positions of headers.
+    """
 
     topic: str
     partition: int
@@ -32,6 +38,7 @@ class Record:
     key: bytes
     value: bytes
     headers: Headers
+    nulls: frozenset[str | int] = frozenset()
 
 
 class TopicReader:
@@ -158,6 +165,8 @@ class TopicReader:
 
 def _record(message: Message) -> Record:
     headers: Any = message.headers() or []
+    parts: dict[str | int, Any] = {"key": message.key(), "value": message.value()}
+    parts |= {at: value for at, (_, value) in enumerate(headers)}
     return Record(
         topic=message.topic() or "",
         partition=message.partition() or 0,
@@ -166,6 +175,7 @@ def _record(message: Message) -> Record:
         key=_as_bytes(message.key()),
         value=_as_bytes(message.value()),
         headers=[(name, _as_bytes(value)) for name, value in headers],
+        nulls=frozenset(name for name, held in parts.items() if held is None),
     )
 
 

@@ -59,13 +59,19 @@ class Settings(BaseSettings):
     )
     jpeg_quality: int = Field(default=90, ge=1, le=100, description="JPEG quality of tiles")
     producer_queue_bytes: int = Field(
-        default=64 * 2**20, ge=2**20, le=2**31 - 1, description="Records waiting to be sent, per process"
+        default=64 * 2**20,
+        ge=2**20,
+        le=2**31 - 1,
+        description="Records waiting to be sent and, in a producer, pixels read ahead; per process",
     )
     delivery_timeout_s: float = Field(
         default=60, ge=1, le=3600, description="Time a record may take to be acknowledged"
     )
 
     worker_threads: int = Field(default=1, ge=1, le=256, description="Threads that run operators in one worker")
+    decode_timeout_s: float = Field(
+        default=10, ge=0.1, le=300, description="Longest time to decode one tile; then it is a dead letter"
+    )
     batch_tiles: int = Field(default=32, ge=1, le=1024, description="Most tiles of one executor hop")
     window_batches: int = Field(default=4, ge=1, le=64, description="Batches in flight in one worker")
     buffer_bytes: int = Field(

@@ -26,6 +26,8 @@ from streamproc.errors import BadMessage, Reason
 from streamproc.model import CHANNELS, EdgeMap, Features, FrameEvent, FrameKey, Points, Result, TileHeader
 
 Headers: TypeAlias = list[tuple[str, bytes]]
+RawHeaders: TypeAlias = Sequence[tuple[str, bytes | None]]
+"""Headers as Kafka has them: a value may be null."""
 
 TILE_SCHEMA = 1
 FEATURES_SCHEMA = 1
@@ -40,6 +42,7 @@ MAX_TILES = 65_536
 MAX_HALO_PX = 1024
 MAX_HEADERS = 64
 THUMBNAIL_SCALES = (1, 2, 4, 8)
+REDRIVE_HEADERS = 3  # more on a record that comes back from dead letters
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _pack = msgspec.msgpack.Encoder()
@@ -107,7 +110,7 @@ def read_tile_header(headers: Iterable[tuple[str, bytes]] | None) -> TileHeader:
         BadMessage: `envelope` or `schema`.
     """
     found = list(headers or ())
-    if len(found) > MAX_HEADERS:
+    if len(found) > MAX_HEADERS + REDRIVE_HEADERS:
         raise BadMessage("envelope", f"{len(found)} headers, at most {MAX_HEADERS} are read")
     packed = [value for name, value in found if name == TILE_HEADER]
     if len(packed) != 1 or packed[0] is None:
@@ -339,7 +342,7 @@ def structured_event(headers: Iterable[tuple[str, bytes]] | None, value: bytes |
         raise BadMessage("envelope", f"event: {error}") from None
 
 
-# --- pictures for viewers, dead letters ---------------------------------------------------------------------------
+# --- pictures for viewers ----------------------------------------------------------------------------------------
 
 
 def picture_headers(key: FrameKey, *, kind: str, content_type: str, captured_ns: int) -> Headers:
@@ -365,40 +368,3 @@ def read_picture(headers: Iterable[tuple[str, bytes]] | None) -> tuple[FrameKey,
         return FrameKey(str(about["camera"]), str(about["run"]), int(about["sequence"])), str(about["kind"])
     except (msgspec.DecodeError, KeyError, ValueError):
         return None
-
-
-def deadletter_headers(
-    original: Sequence[tuple[str, bytes]] | None,
-    *,
-    reason: Reason,
-    detail: str,
-    stage: str,
-    origin: tuple[str, int, int],
-) -> Headers:
-    """Headers of a dead letter: the untouched original ones, then why and from where.
-
-    Args:
-        original: Of the record that could not be handled.
-        reason: One of the closed set.
-        detail: One line for a person.
-        stage: Where it could not be handled: `extract` or `assemble`.
-        origin: Topic, partition, offset.
-    """
-    kept = [(name, value) for name, value in original or () if not name.startswith("dl_")]
-    attempt = 1 + _attempts(original)
-    topic, partition, offset = origin
-    added: Mapping[str, str] = {
-        "dl_reason": reason,
-        "dl_detail": detail[:1000],
-        "dl_stage": stage,
-        "dl_topic": topic,
-        "dl_partition": str(partition),
-        "dl_offset": str(offset),
-        "dl_attempt": str(attempt),
-    }
-    return [*kept, *((name, value.encode()) for name, value in added.items())]
-
-
-def _attempts(original: Sequence[tuple[str, bytes]] | None) -> int:
-    text = dict(original or ()).get("dl_attempt", b"0") or b"0"
-    return int(text) if text.isdigit() and len(text) < 6 else 0

@@ -14,23 +14,20 @@ from typing import Any
 import cv2
 import uvloop
 
-from streamproc.agents.stall import TP, StallWatch, Standing
 from streamproc.app import Role, Wiring, create_app
-from streamproc.errors import BrokerError, StreamprocError
+from streamproc.errors import StreamprocError
 from streamproc.memory import keep_freed_memory
 from streamproc.metrics import Metrics, exported
 from streamproc.operators.pipeline import Pipeline
 from streamproc.provision import require_topics
 from streamproc.publisher import Publisher
-from streamproc.reader import TopicReader
 from streamproc.settings import Settings
-from streamproc.topics import Topics
+from streamproc.watch import follow_backlog, watch_for_stalls
 
 log = logging.getLogger(__name__)
 
 _FORCED_EXIT = 70
 _OBSERVE_S = 1.0
-_LOOKS_IN_STALL = 10
 
 
 def run_worker(settings: Settings, *, role: Role, pipeline: Pipeline, parent_pid: int | None = None) -> None:
@@ -84,7 +81,11 @@ class _Run:
         self._catch_signals()
         app = wiring.app
         app.finalize()
-        watchers = [asyncio.create_task(self._observe(wiring)), asyncio.create_task(self._watch(wiring))]
+        watchers = [
+            asyncio.create_task(self._observe(wiring)),
+            asyncio.create_task(watch_for_stalls(self._settings, wiring, fail=self._fail)),
+            asyncio.create_task(follow_backlog(self._settings, wiring, partitions=partitions)),
+        ]
         log.info("worker starts: role %s, pipeline %s, group %s", role, pipeline.name, app.conf.id)
         try:
             await app.start()
@@ -132,6 +133,10 @@ class _Run:
         if any(window.busy for window in wiring.windows):
             log.warning("work is still under way in a thread; if it does not end the process is ended")
             return  # the interpreter waits for its threads: leave the alarm set
+        if wiring.extractor is not None:
+            wiring.extractor.close()
+        if wiring.events is not None:
+            wiring.events.close(timeout_s=0)
         alarm.cancel()
         log.info("worker stopped in %.1f s", time.monotonic() - started)
 
@@ -146,37 +151,6 @@ class _Run:
             if self._parent_pid is not None and os.getppid() != self._parent_pid:
                 log.warning("the process that started this worker is gone, stopping")
                 self._stop.set()
-
-    async def _watch(self, wiring: Wiring) -> None:
-        """End the worker when a partition stands still although the broker answers and has records for it."""
-        topics, settings = Topics(self._settings.prefix), self._settings
-        watch = StallWatch(
-            {
-                topics.tiles: settings.stall_timeout_s,
-                topics.features: settings.stall_timeout_s + settings.frame_deadline_s,  # open frames hold commits back
-            }
-        )
-        consumer: Any = wiring.app.consumer  # Faust's interface has no committed offsets
-        while True:
-            await asyncio.sleep(settings.stall_timeout_s / _LOOKS_IN_STALL)
-            finished = {tp: consumer.finished(tp) for tp in consumer.assignment()}
-            try:
-                ends = await asyncio.to_thread(_ends, settings, tuple(finished))
-            except BrokerError as error:
-                log.warning("cannot see whether there is progress: %s", error)
-                watch.forgive(time.monotonic())
-                continue
-            standings = {tp: Standing(offset, *ends[tp]) for tp, offset in finished.items()}
-            if stalled := watch.look(standings, time.monotonic()):
-                tp = stalled[0]
-                self._fail(
-                    StreamprocError(
-                        f"partition {tp.partition} of {tp.topic} made no progress for {watch.limit_s[tp.topic]:g} s"
-                        f" although {standings[tp].waiting} records wait (STREAMPROC_STALL_TIMEOUT_S); start the worker"
-                        " again, they will be read again"
-                    )
-                )
-                return
 
 
 async def _drain(wiring: Wiring, *, timeout_s: float) -> None:
@@ -194,19 +168,6 @@ def _lag(wiring: Wiring) -> dict[str, int]:
         if end is not None:
             lag[tp.topic] += max(0, end - (position + 1 if position is not None else 0))
     return lag
-
-
-def _ends(settings: Settings, assigned: tuple[TP, ...]) -> dict[TP, tuple[int, int]]:
-    """First offset kept and the one after the last, of each partition, as the broker says.
-
-    Raises:
-        BrokerError: It does not answer.
-    """
-    ends: dict[TP, tuple[int, int]] = {}
-    for topic in {tp.topic for tp in assigned}:
-        with TopicReader(settings, topic) as reader:
-            ends |= {tp: reader.bounds(tp.partition) for tp in assigned if tp.topic == topic}
-    return ends
 
 
 def _exit_now() -> None:

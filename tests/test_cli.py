@@ -22,6 +22,8 @@ COMMANDS = [
     "operators",
     "pipeline",
     "events",
+    "deadletters",
+    "verify",
     "bench",
     "doctor",
 ]

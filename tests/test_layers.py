@@ -20,9 +20,16 @@ MODULES = sorted(
 LAYERS: list[set[str]] = [
     {"streamproc.errors", "streamproc.memory"},
     {"streamproc.model"},
-    {"streamproc.settings", "streamproc.topics", "streamproc.metrics", "streamproc.wire", "streamproc.logs"},
+    {
+        "streamproc.settings",
+        "streamproc.topics",
+        "streamproc.metrics",
+        "streamproc.wire",
+        "streamproc.logs",
+        "streamproc.letterhead",
+    },
     {"streamproc.client", "streamproc.operators"},
-    {"streamproc.aggregator", "streamproc.publisher", "streamproc.reader"},
+    {"streamproc.aggregator", "streamproc.publisher", "streamproc.reader", "streamproc.decoding", "streamproc.ledger"},
     {
         "streamproc.agents",
         "streamproc.provision",
@@ -31,10 +38,12 @@ LAYERS: list[set[str]] = [
         "streamproc.report",
         "streamproc.broker",
         "streamproc.evidence",
+        "streamproc.deadletters",
     },
     {"streamproc.app"},
+    {"streamproc.watch"},
     {"streamproc.worker", "streamproc.supervise"},
-    {"streamproc.demo", "streamproc.bench"},
+    {"streamproc.demo", "streamproc.bench", "streamproc.verify"},
     {"streamproc.cli"},
     {"streamproc.__main__"},
 ]
@@ -45,6 +54,7 @@ LIBRARIES: dict[str, set[str]] = {
     "cv2": {
         "streamproc.operators",
         "producers.sources",
+        "streamproc.decoding.child",
         "streamproc.worker",
         "streamproc.bench",
         "streamproc.cli.doctor",

@@ -144,19 +144,6 @@ def test_another_frame_has_another_event_id(changes: dict[str, object]) -> None:
     assert dict(one)["ce_id"] != dict(other)["ce_id"]
 
 
-def test_a_dead_letter_keeps_the_original_headers_and_counts_its_attempts() -> None:
-    original = [("tile", b"\x80"), ("x", b"1"), ("x", b"2")]
-    first = wire.deadletter_headers(
-        original, reason="decode", detail="broken", stage="extract", origin=("tiles", 3, 41)
-    )
-    second = wire.deadletter_headers(first, reason="decode", detail="broken", stage="extract", origin=("tiles", 3, 99))
-    assert first[:3] == original
-    assert dict(first)["dl_attempt"] == b"1"
-    assert dict(second)["dl_attempt"] == b"2"
-    assert [name for name, _ in second].count("dl_reason") == 1
-    assert dict(second)["dl_offset"] == b"99"
-
-
 def test_a_header_of_another_type_is_no_tile_header() -> None:
     with pytest.raises(BadMessage, match="envelope"):
         wire.read_tile_header([("tile", msgspec.msgpack.encode({"schema": 1}))])

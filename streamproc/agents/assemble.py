@@ -18,9 +18,11 @@ from faust.types import EventT, Message, StreamT
 from streamproc import wire
 from streamproc.agents import guard
 from streamproc.agents.batches import Batch, MakeWindow, Window, collect
+from streamproc.agents.lease import Lease
 from streamproc.agents.transport import StreamApp
 from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
 from streamproc.aggregator.recognition import FrameView, frame_event, merge_frame
+from streamproc.errors import LeaseError
 from streamproc.metrics import Metrics
 from streamproc.model import Codec, FrameEvent, FrameKey, Pixels
 from streamproc.operators.pixels import encode, thumbnail
@@ -31,6 +33,7 @@ ReadBack: TypeAlias = Callable[[int, int], Iterable[FrameKey]]
 """(partition, since_ms) -> frames whose events are out, in log order."""
 
 TICK_S = 0.25
+_LEASE_LOOK_S = 0.02
 _CLOCK_MARGIN_MS = 60_000  # record timestamps come from several hosts
 
 
@@ -47,9 +50,15 @@ class Aggregation:
     Attributes:
         open_frames: Frames held after the last call, for whom a deadline may pass without a new record; any thread may
             read it.
+        taken: By partition, the offset after the last record taken; any thread may read it.
+        worked_off_until_s: Monotonic time up to which all that was published has been taken; deadlines that lie later
+            have not passed, whatever the clock says. Set from outside.
     """
 
-    def __init__(self, settings: Settings, *, metrics: Metrics, read_back: ReadBack) -> None:
+    def __init__(self, settings: Settings, *, metrics: Metrics, read_back: ReadBack, lease: Lease) -> None:
+        self._lease = lease
+        self.taken: dict[int, int] = {}
+        self.worked_off_until_s = float("-inf")
         self._settings = settings
         self._topics = Topics(settings.prefix)
         self._metrics = metrics
@@ -62,8 +71,9 @@ class Aggregation:
         """Take a batch of features (an empty one looks at deadlines) and emit the frames that are done."""
         for event in batch.events:
             self._take(batch, event.message)
+            self.taken[event.message.partition] = event.message.offset + 1
         for number, partition in self._partitions.items():
-            for closed in partition.assembler.finish(time.monotonic()):
+            for closed in partition.assembler.finish(self.worked_off_until_s):
                 if batch.tenure > self._over:
                     self._emit(batch, number, partition, closed)
         assemblers = [partition.assembler for partition in self._partitions.values()]
@@ -79,6 +89,7 @@ class Aggregation:
     def let_go(self) -> None:
         """Forget all open frames: their records will be read again, here or elsewhere."""
         self._partitions.clear()
+        self.taken.clear()
         self.open_frames = 0
 
     def _take(self, batch: Batch, message: Message) -> None:
@@ -133,11 +144,29 @@ class Aggregation:
         )
         self._metrics.assemble_seconds.observe((event.emitted_ns - started_ns) / 1e9)
         headers, value = wire.encode_frame_event(event)
+        if not self._may_emit(batch):
+            return
         key = event.camera.encode()
-        batch.send(topic=self._topics.events, partition=number, key=key, value=value, headers=headers)
+        batch.send(topic=self._topics.events, partition=number, key=key, value=value, headers=headers, fenced=True)
         if view.preview is not None and self._picture_is_due(partition, event.camera):
             self._send_pictures(batch, number, event, view)
         self._count(closed, event)
+
+    def _may_emit(self, batch: Batch) -> bool:
+        """Wait until the batch's partitions are certainly this worker's; False when they are not any more.
+
+        Raises:
+            LeaseError: Nobody answers for too long.
+        """
+        give_up_s = time.monotonic() + self._lease.session_timeout_s
+        while batch.tenure > self._over:
+            now_s = time.monotonic()
+            if self._lease.holds(now_s):
+                return True
+            if now_s > give_up_s:
+                raise LeaseError(f"no heartbeat was answered for {self._lease.session_timeout_s:g} s")
+            time.sleep(_LEASE_LOOK_S)
+        return False
 
     def _picture_is_due(self, partition: _Partition, camera: str) -> bool:
         """At most `preview_per_s` of wall-clock time, however fast an archive is played."""

@@ -18,8 +18,9 @@ from typing import Any, Protocol, TypeAlias, cast
 from faust import Stream, Topic
 from faust.types import EventT, Message, StreamT
 
-from streamproc.publisher import Publisher
-from streamproc.wire import Headers
+from streamproc.errors import DeliveryError, LeaseError
+from streamproc.publisher import OnDelivery
+from streamproc.wire import RawHeaders
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,22 @@ class Tenure:
         return self._revoked_generation is None or message.generation_id != self._revoked_generation
 
 
+class Sender(Protocol):
+    """What is needed of a `publisher.Publisher`."""
+
+    def send(
+        self,
+        *,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: RawHeaders,
+        on_delivery: OnDelivery | None = None,
+    ) -> None:
+        """Queue one record."""
+
+
 class Batch:
     """Records handled together, and the account of what was sent for them.
 
@@ -64,33 +81,53 @@ class Batch:
     """
 
     def __init__(
-        self, events: Sequence[EventT[Any]], *, tenure: int, publisher: Publisher, loop: asyncio.AbstractEventLoop
+        self,
+        events: Sequence[EventT[Any]],
+        *,
+        tenure: int,
+        publisher: Sender,
+        fenced: Sender | None = None,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.events = events
         self.tenure = tenure
         self.floors: dict[int, int | None] = {}
         self._publisher = publisher
+        self._fenced = fenced or publisher
         self._loop = loop
         self._lock = threading.Lock()
         self._unsettled = 1  # the work itself
         self._error: BaseException | None = None
         self._done: asyncio.Future[None] = loop.create_future()
 
-    def send(self, *, topic: str, partition: int, key: bytes, value: bytes, headers: Headers) -> None:
-        """Send one result; the batch is not done before it is delivered."""
+    def send(
+        self,
+        *,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: RawHeaders,
+        fenced: bool = False,
+    ) -> None:
+        """Send one result; the batch is not done before it is delivered.
+
+        A `fenced` one may only be delivered while the partition is certainly this worker's; its failure is a
+        LeaseError.
+        """
+
+        def report(error: Exception | None, _offset: int | None) -> None:
+            self._settle(LeaseError(str(error)) if fenced and error is not None else error)
+
         with self._lock:
             self._unsettled += 1
+        publisher = self._fenced if fenced else self._publisher
         try:
-            self._publisher.send(
-                topic=topic,
-                partition=partition,
-                key=key,
-                value=value,
-                headers=headers,
-                on_delivery=lambda error, _offset: self._settle(error),
-            )
-        except BaseException:
+            publisher.send(topic=topic, partition=partition, key=key, value=value, headers=headers, on_delivery=report)
+        except BaseException as error:
             self._settle(None)
+            if fenced and isinstance(error, DeliveryError):
+                raise LeaseError(str(error)) from None
             raise
 
     def run(self, work: Callable[[Batch], None]) -> None:
@@ -139,6 +176,8 @@ class Window:
         work: Runs on the pool for each batch; sends results through `Batch.send`.
         settled: Runs on the loop when a batch and all before it are delivered; acknowledges.
         crash: Called once when a batch failed for good; nothing is acknowledged after that.
+        lost: Called with the number of an assignment in which a fenced record was not delivered: its batches are not
+            acknowledged, and it must be taken anew. None makes that a crash.
         size: Batches in flight; `submit` waits for a free place.
         tenure: The worker's present assignment.
     """
@@ -147,17 +186,20 @@ class Window:
         self,
         *,
         pool: Executor,
-        publisher: Publisher,
+        publisher: Sender,
         work: Work,
         settled: Settled,
         crash: Crash,
         size: int,
         tenure: Tenure,
+        fenced: Sender | None = None,
+        lost: Callable[[int], None] | None = None,
     ) -> None:
         self.tenure = tenure
         self.waiting_bytes: Callable[[], int] = lambda: 0  # in the stream's queue; set when its agent starts
         self._pool, self._publisher, self._work = pool, publisher, work
         self._settled, self._crash = settled, crash
+        self._fenced, self._lost, self._void = fenced, lost, -1
         self._places = asyncio.Semaphore(size)
         self._in_flight: asyncio.Queue[Batch] = asyncio.Queue()
         self._finisher: asyncio.Task[None] | None = None
@@ -178,7 +220,7 @@ class Window:
         loop = asyncio.get_running_loop()
         if self._finisher is None:
             self._finisher = loop.create_task(self._finish_in_order())
-        batch = Batch(events, tenure=tenure, publisher=self._publisher, loop=loop)
+        batch = Batch(events, tenure=tenure, publisher=self._publisher, fenced=self._fenced, loop=loop)
         self._under_way += 1
         self._in_flight.put_nowait(batch)
         loop.run_in_executor(self._pool, batch.run, self._work)
@@ -192,8 +234,7 @@ class Window:
         while True:
             batch = await self._in_flight.get()
             try:
-                await batch.wait()
-                self._settled(batch)
+                await self._finish(batch)
             except Exception as error:  # noqa: BLE001 - nothing may be acknowledged any more: end the worker
                 log.critical("a result could not be delivered, stopping without acknowledging its input: %s", error)
                 self.fail(error)
@@ -201,6 +242,19 @@ class Window:
             finally:
                 self._under_way -= 1
                 self._places.release()
+
+    async def _finish(self, batch: Batch) -> None:
+        try:
+            await batch.wait()
+        except LeaseError as error:
+            if self._lost is None:
+                raise
+            if batch.tenure > self._void:
+                log.warning("partitions may have gone to another worker and are taken anew: %s", error)
+                self._void = batch.tenure
+                self._lost(batch.tenure)
+        if batch.tenure > self._void:
+            self._settled(batch)
 
 
 class MakeWindow(Protocol):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -13,12 +13,13 @@ from streamproc import wire
 from streamproc.agents import guard
 from streamproc.agents.batches import Batch, MakeWindow, collect
 from streamproc.agents.transport import StreamApp
-from streamproc.errors import BadMessage, DeliveryError
+from streamproc.decoding import Decoder
+from streamproc.errors import BadMessage, DecoderError, DeliveryError
 from streamproc.metrics import Metrics
 from streamproc.model import Features, Refusal, TileHeader
 from streamproc.operators.pipeline import Pipeline
-from streamproc.operators.pixels import decode, thumbnail
-from streamproc.operators.table import Window as PixelWindow
+from streamproc.operators.pixels import thumbnail
+from streamproc.operators.tiling import window_of
 from streamproc.settings import Settings
 from streamproc.topics import MAX_FEATURES_BYTES, Topics, camera_partition, features_key
 
@@ -31,14 +32,16 @@ HOLD_S = 0.05  # longest time a finished tile waits for others of its batch
 THUMBNAIL_SIDE_PX = 640  # previews are reduced by 2, 4 or 8 until the frame's longer side is at most about this
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Extractor:
-    """What one tile record needs to become features; used on pool threads."""
+    """What one tile record needs to become features; used on pool threads, each with a decoder of its own."""
 
-    settings: Settings
-    pipeline: Pipeline
-    partitions: int
-    metrics: Metrics
+    def __init__(self, *, settings: Settings, pipeline: Pipeline, partitions: int, metrics: Metrics) -> None:
+        self.settings = settings
+        self.pipeline = pipeline
+        self.partitions = partitions
+        self.metrics = metrics
+        self._of_thread = threading.local()
+        self._decoders: list[Decoder] = []
 
     def __call__(self, batch: Batch) -> None:
         """Handle a batch of tile records; send results together, for the broker's price goes by request."""
@@ -52,6 +55,25 @@ class Extractor:
                 self._send(batch, done)
                 done, began = [], time.monotonic()
         self._send(batch, done)
+
+    def close(self) -> None:
+        """End the decoders; no tile may be under way."""
+        for decoder in self._decoders:
+            decoder.close()
+
+    @property
+    def _decoder(self) -> Decoder:
+        """This thread's."""
+        decoder: Decoder | None = getattr(self._of_thread, "decoder", None)
+        if decoder is None:
+            lost = self.metrics.decoders_lost
+            decoder = self._of_thread.decoder = Decoder(
+                timeout_s=self.settings.decode_timeout_s,
+                max_pixels=self.settings.max_frame_pixels,
+                ended=lambda how: lost.labels(how).inc(),
+            )
+            self._decoders.append(decoder)
+        return decoder
 
     def _send(self, batch: Batch, done: list[Encoded]) -> None:
         for header, value in done:
@@ -72,7 +94,7 @@ class Extractor:
             header = wire.read_tile_header(guard.header_list(message))
             wire.check_tile(header, guard.value_bytes(message), max_frame_pixels=self.settings.max_frame_pixels)
             value = _encoded(self._features(header, message, started_ns))
-        except DeliveryError:
+        except (DeliveryError, DecoderError):
             raise
         except Exception as error:  # noqa: BLE001 - every other error is one dead letter
             bad = guard.as_bad_message(error)
@@ -83,18 +105,11 @@ class Extractor:
         return header, value
 
     def _features(self, header: TileHeader, message: Message, started_ns: int) -> Features:
-        payload = guard.value_bytes(message)
-        rect = header.rect
-        pixels = decode(
-            payload,
-            codec=header.codec,
-            pixel_format=header.pixel_format,
-            width=rect.width,
-            height=rect.height,
+        payload, rect = guard.value_bytes(message), header.rect
+        pixels = self._decoder.decode(
+            payload, codec=header.codec, pixel_format=header.pixel_format, width=rect.width, height=rect.height
         )
-        window = PixelWindow(
-            pixels=pixels, rect=rect, core=header.core, width=header.frame_width, height=header.frame_height
-        )
+        window = window_of(pixels, header.core, header.halo, header.frame_width, header.frame_height)
         results = self.pipeline.run(window, header.sequence)
         scale = thumbnail_scale(header) if header.preview else 0
         small = thumbnail(pixels[header.core.within(rect)], scale=scale).tobytes() if scale else b""

@@ -10,6 +10,7 @@ from faust.types import Message
 from streamproc import wire
 from streamproc.agents.batches import Batch
 from streamproc.errors import BadMessage
+from streamproc.letterhead import deadletter_headers
 from streamproc.metrics import Metrics
 from streamproc.topics import MAX_DEADLETTER_BYTES, Topics
 
@@ -23,17 +24,15 @@ def value_bytes(message: Message) -> bytes:
     return message.value if isinstance(message.value, bytes) else b""
 
 
-def key_bytes(message: Message) -> bytes:
-    """The record's key as bytes; empty for a record without one."""
-    return message.key if isinstance(message.key, bytes) else b""
-
-
 def header_list(message: Message) -> wire.Headers:
-    """The record's headers with repeats, as the broker gave them."""
+    """The record's headers with repeats, as the broker gave them; a null one is empty."""
+    return [(name, value or b"") for name, value in _raw_headers(message)]
+
+
+def _raw_headers(message: Message) -> list[tuple[str, bytes | None]]:
     headers: Any = message.headers or []
-    return [
-        (str(name), bytes(value or b"")) for name, value in (headers.items() if isinstance(headers, dict) else headers)
-    ]
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return [(str(name), None if value is None else bytes(value)) for name, value in pairs]
 
 
 def as_bad_message(error: Exception) -> BadMessage:
@@ -48,21 +47,23 @@ def dead_letter(
     batch: Batch, message: Message, bad: BadMessage, *, stage: str, topics: Topics, metrics: Metrics
 ) -> None:
     """Send the untouched record to dead letters, with why and from where; one that is too large without its value."""
-    value, headers = value_bytes(message), header_list(message)
-    size = len(value) + sum(len(name) + len(content) for name, content in headers)
-    if size > MAX_DEADLETTER_BYTES - _OWN_HEADERS_BYTES:
-        headers, value = [("dl_truncated", str(size).encode())], b""
-    batch.send(
-        topic=topics.deadletters,
-        partition=message.partition,
-        key=key_bytes(message),
-        value=value,
-        headers=wire.deadletter_headers(
-            headers,
-            reason=bad.reason,
-            detail=bad.detail,
-            stage=stage,
-            origin=(message.topic, message.partition, message.offset),
-        ),
+    value: bytes | None = message.value if isinstance(message.value, bytes) else None
+    key: bytes | None = message.key if isinstance(message.key, bytes) else None
+    headers = _raw_headers(message)
+    around = len(key or b"") + sum(len(name) + len(content or b"") for name, content in headers)
+    size, most = around + len(value or b""), MAX_DEADLETTER_BYTES - _OWN_HEADERS_BYTES
+    if size > most:
+        value = None
+    if around > most:
+        key, headers = None, []
+    told = deadletter_headers(
+        headers,
+        reason=bad.reason,
+        detail=bad.detail,
+        stage=stage,
+        origin=(message.topic, message.partition, message.offset),
+        published_ms=int(message.timestamp * 1000),
+        truncated_bytes=size if size > most else None,
     )
+    batch.send(topic=topics.deadletters, partition=message.partition, key=key, value=value, headers=told)
     metrics.deadletters.labels(stage, bad.reason).inc()

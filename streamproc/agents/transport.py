@@ -5,6 +5,7 @@ All are small subclasses of Faust 0.15; nothing is patched. `docs/faust.md` list
 
 from __future__ import annotations
 
+import time
 from collections.abc import Coroutine, Generator, Mapping
 from typing import Any, ClassVar
 
@@ -15,6 +16,8 @@ from faust.types import TP, EventT, TransportT
 from faust.types.transports import ConsumerT
 from mode.services import WaitResults
 from mode.utils.queues import ThrowableQueue
+
+from streamproc.agents.lease import Lease
 
 NAP_S = 0.01
 FETCH_MIN_BYTES = 256 * 1024
@@ -71,6 +74,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
 
+    async def on_start(self) -> None:
+        """Note each heartbeat that the coordinator answers."""
+        await super().on_start()
+        coordinator: Any = self._ensure_consumer()._coordinator
+        app: Any = self.app  # a StreamApp, but Faust's type
+        lease, heartbeat = app.lease, coordinator._do_heartbeat
+
+        async def noted() -> bool:
+            asked_s = time.monotonic()
+            answered: bool = await heartbeat()
+            if answered:
+                lease.confirm(asked_s)
+            return answered
+
+        coordinator._do_heartbeat = noted
+
+    async def beat(self) -> None:
+        """Send a heartbeat now."""
+        await self._ensure_consumer()._coordinator._do_heartbeat()
+
+    async def rejoin(self) -> None:
+        """Give partitions up and take them anew."""
+        self._ensure_consumer()._coordinator.request_rejoin()
+
 
 class _Begun:
     """A coroutine whose first step is done and waits for `future`; awaited, it goes on from there."""
@@ -108,6 +135,16 @@ class Consumer(driver.Consumer):
                 self._heads.setdefault(tp, found[0].offset)
         return records, active
 
+    async def beat(self) -> None:
+        """Send a heartbeat now, so that the lease is known to hold."""
+        thread: Any = self._thread
+        await thread.call_thread(thread.beat)
+
+    async def rejoin(self) -> None:
+        """Give partitions up and take them anew: they are read again from what is committed."""
+        thread: Any = self._thread
+        await thread.call_thread(thread.rejoin)
+
     def finished(self, tp: TP) -> int | None:
         """The offset below which all is committed; before the first commit the first one read; None before that."""
         committed = self._committed_offset.get(tp)
@@ -124,11 +161,10 @@ class Consumer(driver.Consumer):
         Faust's own goes past one unfinished record at the head (faust-streaming #606; faust/transport/consumer.py,
         0.15.3, line 1140), and forgets what it has counted when the commit then fails.
         """
-        done, gaps = self._acked_index[tp], self._gap[tp]
-        head = min([*done, *([self._heads[tp]] if tp in self._heads else [])], default=None)
-        if head is None:
+        if tp not in self._heads:
             return None
-        position: int = head
+        done, gaps = self._acked_index[tp], self._gap[tp]
+        head = position = min([self._heads[tp], *done])
         while True:
             if position in done:
                 position += 1
@@ -177,7 +213,13 @@ class Transport(driver.Transport):
 
 
 class StreamApp(faust.App):
-    """A Faust app with byte-bounded stream queues and our transport."""
+    """A Faust app with byte-bounded stream queues and our transport.
+
+    Attributes:
+        lease: Kept up to date by the consumer.
+    """
+
+    lease: Lease
 
     def _create_directories(self) -> None:
         """Nothing: there are no tables, and a worker may run where nothing can be written."""

@@ -20,6 +20,7 @@ from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pipeline_file import default_pipeline, load
 from streamproc.operators.pixels import decode
 from streamproc.operators.table import Measure, Window
+from streamproc.operators.tiling import window_of
 
 Kind = Literal["tiles", "whole"]
 
@@ -84,7 +85,7 @@ def decoded(header: TileHeader, payload: bytes) -> Window:
     """A tile as the pipeline takes it."""
     rect = header.rect
     pixels = decode(payload, codec=header.codec, pixel_format=header.pixel_format, width=rect.width, height=rect.height)
-    return Window(pixels=pixels, rect=rect, core=header.core, width=header.frame_width, height=header.frame_height)
+    return window_of(pixels, header.core, header.halo, header.frame_width, header.frame_height)
 
 
 def _tile_work(material: Material, pipeline: Pipeline) -> Callable[[int], int]:

@@ -19,11 +19,13 @@ from streamproc.broker.java import find_java
 from streamproc.broker.nodes import (
     FORMAT_S,
     LOG_NAME,
+    Amend,
     Runtime,
     format_nodes,
     last_words,
     node_folder,
     spawn_node,
+    unchanged,
     write_properties,
 )
 from streamproc.broker.places import default_data_folder, usable_path
@@ -58,9 +60,14 @@ class LocalCluster:
     """One or three Kafka nodes on this machine, known by their folder.
 
     Nothing is kept in memory between calls: a second object, or a later command, finds the same cluster.
+
+    Args:
+        folder: Of the cluster; None is the user's own.
+        amend: Changes the settings of a node when the whole cluster starts.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, amend: Amend = unchanged) -> None:
+        self._amend = amend
         self.folder = usable_path(
             folder or default_data_folder(), forbidden=",\n", why="which ends a path in Kafka's settings"
         )
@@ -176,7 +183,7 @@ class LocalCluster:
     def _prepared(self, runtime: Runtime, port: int | None, brokers: int | None) -> Identity:
         """What to start, everything ready for it."""
         identity = self._identity(port, brokers)
-        write_properties(self.folder, identity.ports)
+        write_properties(self.folder, identity.ports, amend=self._amend)
         if not identity.formatted:
             format_nodes(runtime, self.folder, identity)
         identity = replace(identity, formatted=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from streamproc.broker import processes
 from streamproc.broker.cluster import READY_S, LocalCluster
 from streamproc.broker.fetch import Progress, silent
+from streamproc.broker.nodes import Amend, unchanged
 from streamproc.broker.ports import PortInUseError
 from streamproc.broker.state import ClusterStatus
 from streamproc.errors import BrokerError
@@ -28,20 +29,23 @@ GUARD_S = 30.0
 
 
 @contextmanager
-def ephemeral(brokers: int = 1, *, progress: Progress = silent, ready_s: float = READY_S) -> Iterator[ClusterStatus]:
+def ephemeral(
+    brokers: int = 1, *, progress: Progress = silent, ready_s: float = READY_S, amend: Amend = unchanged
+) -> Iterator[ClusterStatus]:
     """Run a cluster and yield how it is; kill it and delete its records at the end.
 
     Args:
         brokers: 1 or 3.
         progress: Told in words what takes long.
         ready_s: Longest wait for an answer.
+        amend: Changes the settings of each node.
 
     Raises:
         BrokerError: It could not be started.
     """
     folder = Path(tempfile.mkdtemp(prefix="streamproc-broker-"))
     with _guarded(folder):
-        cluster = LocalCluster(folder)
+        cluster = LocalCluster(folder, amend=amend)
         try:
             yield _start(cluster, brokers, progress, ready_s)
         finally:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from streamproc.broker.processes import Process, spawn
 from streamproc.broker.server_properties import NodePorts, render, server_properties
@@ -43,6 +44,15 @@ LOG_OPTIONS = (
 )
 
 
+Amend: TypeAlias = Callable[[int, dict[str, str]], dict[str, str]]
+"""(node id, its settings) -> the settings it gets."""
+
+
+def unchanged(_node_id: int, settings: dict[str, str]) -> dict[str, str]:
+    """The settings as they are."""
+    return settings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """What Kafka runs on."""
@@ -62,13 +72,13 @@ def node_folder(cluster: Path, node_id: int) -> Path:
     return cluster / f"broker-{node_id}"
 
 
-def write_properties(cluster: Path, ports: Sequence[NodePorts]) -> None:
-    """Write the settings of every node."""
+def write_properties(cluster: Path, ports: Sequence[NodePorts], *, amend: Amend = unchanged) -> None:
+    """Write the settings of every node, changed by `amend`."""
     for node_id in range(1, len(ports) + 1):
         folder = node_folder(cluster, node_id)
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         settings = server_properties(node_id=node_id, ports=ports, data=folder / "data")
-        (folder / "server.properties").write_text(render(settings), encoding="ascii")
+        (folder / "server.properties").write_text(render(amend(node_id, settings)), encoding="ascii")
 
 
 def format_nodes(runtime: Runtime, cluster: Path, identity: Identity) -> None:

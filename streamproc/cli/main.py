@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from streamproc import __version__
-from streamproc.cli import bench, broker, demo, doctor, events, operators, produce, topics, worker
+from streamproc.cli import bench, broker, deadletters, demo, doctor, events, operators, produce, topics, verify, worker
 from streamproc.errors import StreamprocError
 from streamproc.logs import configure_logging
 
@@ -29,6 +29,8 @@ app.command("worker")(worker.worker)
 app.command("operators")(operators.operators)
 app.add_typer(operators.pipeline_app, name="pipeline")
 app.command("events")(events.events)
+app.add_typer(deadletters.app, name="deadletters")
+app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +25,7 @@ from streamproc.topics import MAX_RECORD_BYTES, Topics
 if TYPE_CHECKING:
     from producers.runs import PublishReport
     from producers.sources import Source
+    from streamproc.ledger import LedgerWriter
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -40,6 +41,16 @@ def produce(
     grid: Annotated[str, typer.Option(help="Rows and columns of tiles, like 2x3, or auto.")] = "auto",
     fps: Annotated[str, typer.Option(help="Frames a second: a number, max, or source (its own speed).")] = "source",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many frames.")] = None,
+    drop: Annotated[
+        str,
+        typer.Option(
+            help="While the broker takes less than the source gives: block (reading waits, nothing is lost),"
+            " drop-oldest or drop-newest (for live sources; each drop is counted)."
+        ),
+    ] = "block",
+    ledger: Annotated[
+        Path | None, typer.Option(help="File that is told of each frame and what became of it; appended to.")
+    ] = None,
     run: Annotated[str | None, typer.Option(help="Name of this run; default: file-TIME-RANDOM.")] = None,
     pipeline: Annotated[Path | None, typer.Option(help="Pipeline file, for the halo; default: the built-in.")] = None,
     tiles_pattern: Annotated[
@@ -56,6 +67,7 @@ def produce(
     from producers.publish import publish
     from producers.runs import require_name
     from producers.sources import open_source
+    from producers.waiting import parse_drop
     from streamproc.metrics import exported
 
     settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
@@ -63,6 +75,7 @@ def produce(
     if run is not None:
         require_name("run", run)
     codec_chosen, grid_chosen, fps_chosen = parse_codec(codec), parse_grid(grid), parse_fps(fps)
+    policy = parse_drop(drop)
     halo = pipeline_for(pipeline).halo
     told = _quiet if as_json else _say
     with open_source(source, settings, tiles_pattern=tiles_pattern, notice=told) as opened:
@@ -71,6 +84,7 @@ def produce(
         with (
             stop_on_signals() as (stop, received),
             exported(settings) as metrics,
+            _ledger(ledger) as writer,
             _bar(opened, limit, quiet=as_json) as progress,
         ):
             report = publish(
@@ -83,6 +97,8 @@ def produce(
                 grid=grid_chosen,
                 fps=fps_chosen,
                 limit=limit,
+                drop=policy,
+                ledger=writer,
                 pipeline_halo=halo,
                 metrics=metrics,
                 stop=stop,
@@ -154,6 +170,17 @@ def _tell(report: PublishReport, received: Sequence[int], *, as_json: bool) -> N
         if report.problem is not None:
             err.print(str(report.problem), markup=False)
     typer.echo(report.summary())
+
+
+def _ledger(file: Path | None) -> AbstractContextManager[LedgerWriter | None]:
+    """The ledger of a file, None for none.
+
+    Raises:
+        LedgerError: It cannot be appended to.
+    """
+    from streamproc.ledger import LedgerWriter
+
+    return nullcontext() if file is None else LedgerWriter(file)
 
 
 def _say(line: str) -> None:

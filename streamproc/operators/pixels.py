@@ -43,19 +43,71 @@ def decode(payload: bytes, codec: Codec, pixel_format: PixelFormat, width: int, 
             promised, or a picture built to be slow), "decode" (broken data).
         BadPixels: Another number of channels or bit depth than promised.
     """
+    shape = promised_shape(payload, codec=codec, pixel_format=pixel_format, width=width, height=height)
+    if codec == "raw":
+        return np.frombuffer(payload, np.uint8).reshape(shape)
+    return decode_picture(payload, codec, shape)
+
+
+def promised_shape(payload: bytes, codec: Codec, pixel_format: PixelFormat, width: int, height: int) -> tuple[int, ...]:
+    """Judge a payload by its first bytes, without decoding it; returns the shape its pixels will have.
+
+    Args and errors are those of `decode`, but for broken data beyond the headers.
+    """
     if width < 1 or height < 1:
         raise BadMessage("limits", f"a tile needs at least one pixel, got {width}x{height}")
     channels = CHANNELS[pixel_format]
-    shape = (height, width) if channels == 1 else (height, width, channels)
     if codec == "raw":
         if len(payload) != height * width * channels:
             raise BadMessage("length", f"expected {height * width * channels} raw bytes, got {len(payload)}")
-        return np.frombuffer(payload, np.uint8).reshape(shape)
-    if codec not in ("jpeg", "png"):
+    elif codec in ("jpeg", "png"):
+        found = _jpeg_header(payload) if codec == "jpeg" else _png_header(payload)
+        _require_promised(found, (width, height, channels, 8))
+    else:
         raise BadMessage("codec", f"unknown codec {codec!r}")
-    found = _jpeg_header(payload) if codec == "jpeg" else _png_header(payload)
-    _require_promised(found, (width, height, channels, 8))
-    return _decode_picture(payload, codec, shape)
+    return (height, width) if channels == 1 else (height, width, channels)
+
+
+def decode_picture(payload: bytes | memoryview, codec: Codec, shape: tuple[int, ...]) -> Pixels:
+    """Decode a PNG or JPEG that `promised_shape` has judged.
+
+    Args:
+        payload: The picture.
+        codec: For messages.
+        shape: What its header promised.
+
+    Raises:
+        BadMessage: reason "decode": broken data.
+        BadPixels: Another shape came out.
+    """
+    # EXIF orientation would turn a tile out of its rectangle.
+    flags = (cv2.IMREAD_GRAYSCALE if len(shape) == 2 else cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(payload, np.uint8), flags)
+    except cv2.error as error:
+        raise BadMessage("decode", f"{codec}: {error.err}") from error
+    if pixels is None:
+        raise BadMessage("decode", f"{codec} data is broken")
+    if pixels.shape != shape or pixels.dtype != np.uint8:
+        raise BadPixels(f"expected {shape} uint8, the decoder gave {pixels.shape} {pixels.dtype}")
+    return np.asarray(pixels, dtype=np.uint8)
+
+
+def announced(payload: bytes) -> tuple[Codec, PixelFormat, int, int]:
+    """What a PNG or JPEG says it is: codec, pixel format, width, height; for looking at a tile without its header.
+
+    Raises:
+        BadMessage: reason "codec" (neither), "decode" (its header is broken), "limits" (built to be slow).
+        BadPixels: Neither grey nor colour of 8 bits.
+    """
+    codec: Codec = "png" if payload.startswith(PNG_SIGNATURE) else "jpeg"
+    if codec == "jpeg" and not payload.startswith(JPEG_START):
+        raise BadMessage("codec", "neither png nor jpeg")
+    width, height, channels, bits = _png_header(payload) if codec == "png" else _jpeg_header(payload)
+    formats: dict[int, PixelFormat] = {count: name for name, count in CHANNELS.items()}
+    if bits != 8 or channels not in formats:
+        raise BadPixels(f"the payload has {channels} channels of {bits} bits, expected 1 or 3 of 8")
+    return codec, formats[channels], width, height
 
 
 def encode(pixels: Pixels, codec: Codec, jpeg_quality: int = 90) -> bytes:
@@ -178,20 +230,6 @@ def _require_promised(found: tuple[int, int, int, int], promised: tuple[int, int
     if found[2:] != promised[2:]:
         detail = "promised {} channels of {} bits, the payload has {} of {}".format(*promised[2:], *found[2:])
         raise BadPixels(detail)
-
-
-def _decode_picture(payload: bytes, codec: Codec, shape: tuple[int, ...]) -> Pixels:
-    # EXIF orientation would turn a tile out of its rectangle.
-    flag = cv2.IMREAD_GRAYSCALE if len(shape) == 2 else cv2.IMREAD_COLOR
-    try:
-        pixels = cv2.imdecode(np.frombuffer(payload, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise BadMessage("decode", f"{codec}: {error.err}") from error
-    if pixels is None:
-        raise BadMessage("decode", f"{codec} data is broken")
-    if pixels.shape != shape or pixels.dtype != np.uint8:
-        raise BadPixels(f"expected {shape} uint8, the decoder gave {pixels.shape} {pixels.dtype}")
-    return np.asarray(pixels, dtype=np.uint8)
 
 
 def _png_header(payload: bytes) -> tuple[int, int, int, int]:

@@ -12,6 +12,7 @@ import pytest
 from streamproc import wire
 from streamproc.agents.assemble import Acknowledger, Aggregation
 from streamproc.agents.batches import Batch
+from streamproc.agents.lease import Lease
 from streamproc.metrics import Metrics
 from streamproc.model import Features, FrameKey, Histogram, Points, Statistics
 from streamproc.settings import load_settings
@@ -32,11 +33,20 @@ class Aggregator:
             self.read_backs.append((partition, since_ms))
             return emitted
 
-        self.aggregation = Aggregation(load_settings(**settings), metrics=self.metrics, read_back=read_back)
+        self.lease = Lease(8)
+        self.lease.confirm(time.monotonic() + 3600)
+        self.aggregation = Aggregation(
+            load_settings(**settings), metrics=self.metrics, read_back=read_back, lease=self.lease
+        )
         self.acknowledger = Acknowledger()
+        self.backlog = False
         self.offset = 0
 
     def take(self, *parts: Features, tenure: int = 1, partition: int = 0) -> SentBatch:
+        return self.run(batch_of(*self.take_later(*parts, partition=partition), tenure=tenure))
+
+    def take_later(self, *parts: Features, partition: int = 0) -> list[Any]:
+        """Records to be taken."""
         messages = []
         for part in parts:
             messages.append(
@@ -48,9 +58,11 @@ class Aggregator:
                 )
             )
             self.offset += 1
-        return self.run(batch_of(*messages, tenure=tenure))
+        return messages
 
     def run(self, batch: Batch) -> SentBatch:
+        if not self.backlog:
+            self.aggregation.worked_off_until_s = time.monotonic()
         self.aggregation(batch)
         self.acknowledger.settled(batch)
         return cast("SentBatch", batch)
@@ -130,6 +142,17 @@ def test_any_error_of_merging_rejects_the_frame(broken: Exception, monkeypatch: 
     aggregator = Aggregator()
     (data,) = events(aggregator.take(*(features(index=index) for index in range(4))))
     assert data["outcome"] == "rejected"
+
+
+def test_a_frame_whose_tiles_may_lie_in_a_backlog_does_not_expire() -> None:
+    aggregator = Aggregator(frame_deadline_s=0.001)
+    aggregator.backlog = True
+    assert events(aggregator.take(features(index=0))) == []
+    assert aggregator.aggregation.taken == {0: 1}
+    time.sleep(0.01)
+    assert events(aggregator.take()) == []
+    (event,) = events(aggregator.take(*(features(index=index) for index in (1, 2, 3))))
+    assert event["outcome"] == "complete"
 
 
 def test_an_empty_batch_looks_at_deadlines() -> None:

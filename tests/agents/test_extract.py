@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import msgspec
@@ -14,6 +15,7 @@ from streamproc.agents.extract import Extractor, thumbnail_scale
 from streamproc.errors import DeliveryError
 from streamproc.metrics import Metrics
 from streamproc.model import Features, Grid, TileHeader
+from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pipeline_file import parse
 from streamproc.operators.pixels import encode
 from streamproc.settings import load_settings
@@ -25,8 +27,10 @@ EDGES = parse('[[step]]\noperator = "canny"\nname = "edges"\n[[step]]\noperator 
 
 
 @pytest.fixture
-def extractor() -> Extractor:
-    return Extractor(settings=load_settings(), pipeline=EDGES, partitions=8, metrics=Metrics())
+def extractor() -> Iterator[Extractor]:
+    made = Extractor(settings=load_settings(), pipeline=EDGES, partitions=8, metrics=Metrics())
+    yield made
+    made.close()
 
 
 def good_tile(index: int = 0, **changes: Any) -> tuple[TileHeader, bytes]:
@@ -113,16 +117,14 @@ def test_an_unforeseen_error_is_a_dead_letter_and_the_next_tile_is_handled(
 ) -> None:
     header, payload = good_tile()
     other, other_payload = good_tile(index=1)
-    calls = iter([RuntimeError("surprise")])
+    calls, run_pipeline = iter([RuntimeError("surprise")]), Pipeline.run
 
-    def decode_once(*args: Any, **kwargs: Any) -> Any:
+    def run_once(*args: Any) -> Any:
         for error in calls:
             raise error
-        from streamproc.operators.pixels import decode
+        return run_pipeline(*args)
 
-        return decode(*args, **kwargs)
-
-    monkeypatch.setattr("streamproc.agents.extract.decode", decode_once)
+    monkeypatch.setattr(Pipeline, "run", run_once)
     batch = run(extractor, batch_of(tile_message(header, payload), tile_message(other, other_payload, offset=1)))
     (letter,) = batch.on("deadletters")
     assert dict(letter["headers"])["dl_reason"] == b"internal"

@@ -176,7 +176,7 @@ def test_a_source_that_breaks_off_ends_in_one_line_and_its_whole_frames_are_comp
 
 @contextmanager
 def under_way(bootstrap: str, *options: str | Path) -> Iterator[tuple[Running, Settings, list[psutil.Process]]]:
-    """A demo with frames enough for minutes that has told of its first ones, and its worker processes."""
+    """A demo with frames enough for minutes that has told of its first ones, and its processes: workers and their decoders."""
     settings = load_settings(bootstrap=bootstrap, prefix=f"t-{secrets.token_hex(4)}.")
     command = ["demo", "--frames", "100000", "--bootstrap", bootstrap, *options]
     with started(*command, STREAMPROC_PREFIX=settings.prefix) as running:
@@ -208,11 +208,11 @@ def test_ctrl_c_ends_a_demo_soon_with_outcomes_for_all_it_published_and_no_proce
 ) -> None:
     pipeline, out = tmp_path / "edges.toml", tmp_path / "out"
     pipeline.write_text(EDGES)
-    with under_way(bootstrap, "--pipeline", pipeline, "--out", out, "--json") as (running, settings, workers):
-        assert len(workers) == 2
+    with under_way(bootstrap, "--pipeline", pipeline, "--out", out, "--json") as (running, settings, processes):
+        assert len(processes) == 4
         running.interrupt()
         done, seconds = running.ended(timeout_s=40)
-        assert alive(workers) == []
+        assert alive(processes) == []
     assert (done.code, "Traceback" in done.err) == (130, False)
     assert seconds < 20
     told = json.loads(done.out)
@@ -226,11 +226,11 @@ def test_ctrl_c_ends_a_demo_soon_with_outcomes_for_all_it_published_and_no_proce
 def test_workers_of_a_killed_demo_end_by_themselves(bootstrap: str, tmp_path: Path) -> None:
     pipeline = tmp_path / "edges.toml"
     pipeline.write_text(EDGES)
-    with under_way(bootstrap, "--pipeline", pipeline, "--workers", "1") as (running, _, workers):
-        assert len(alive(workers)) == 1
+    with under_way(bootstrap, "--pipeline", pipeline, "--workers", "1") as (running, _, processes):
+        assert len(alive(processes)) == 2
         running.send(signal.SIGKILL)
         running.ended(timeout_s=10)
-        wait_until(lambda: not alive(workers), "no worker is left", timeout_s=20)
+        wait_until(lambda: not alive(processes), "no worker is left", timeout_s=20)
 
 
 def test_workers_take_no_modules_from_the_folder_the_user_stands_in(

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from producers.pacing import Fps
 from producers.publish import publish
-from producers.sources import open_source
+from producers.sources import Source, open_source
 from streamproc.broker.ports import choose_ports
 from streamproc.demo import EventLog
-from streamproc.model import Grid
+from streamproc.model import Frame, Grid
+from streamproc.operators.pipeline_file import default_pipeline
 from streamproc.provision import wait_for_group
+from streamproc.reader import TopicReader
 from streamproc.settings import Settings, child_environment
 from streamproc.supervise import Workers, WorkerSpec
 from streamproc.topics import Topics
@@ -35,6 +42,42 @@ from streamproc.agents.extract import Extractor
 Extractor.__call__ = lambda self, batch: time.sleep(600)
 from streamproc.__main__ import main
 sys.argv = ["streamproc", "worker", "--role", "extract"]
+main()
+"""
+
+# The tile in the corner waits: its partition lags behind the others by more than a frame's deadline.
+UNEVEN = """
+import sys, time
+from streamproc.agents.extract import Extractor
+sound = Extractor.__call__
+def late(self, batch):
+    if any(event.message.partition == 7 for event in batch.events):
+        time.sleep(5)
+    return sound(self, batch)
+Extractor.__call__ = late
+from streamproc.__main__ import main
+sys.argv = ["streamproc", "worker", "--role", "all", "--threads", "4"]
+main()
+"""
+
+FRAGILE = r"""
+import sys
+import streamproc.decoding.decoder as decoder
+CHILD = '''
+import os, ctypes
+import streamproc.decoding.child as child
+sound = child.decode_picture
+def decode_picture(payload, codec, shape):
+    pixels = sound(payload, codec, shape)
+    if pixels[0, 0].max() == 7: os.abort()
+    if pixels[0, 0].max() == 8: ctypes.CDLL(None).sleep(600)
+    return pixels
+child.decode_picture = decode_picture
+child.main()
+'''
+decoder.COMMAND = (sys.executable, "-c", CHILD)
+from streamproc.__main__ import main
+sys.argv = ["streamproc", "worker", "--role", "all"]
 main()
 """
 
@@ -57,7 +100,7 @@ def _process(settings: Settings, program: str, output: IO[bytes]) -> subprocess.
     )
 
 
-def produce(settings: Settings, frames: int) -> None:
+def produce(settings: Settings, frames: int, *, fps: Fps = "max") -> None:
     """Publish some frames of four tiles."""
     with open_source("synthetic:128x96", settings) as source:
         report = publish(
@@ -67,8 +110,9 @@ def produce(settings: Settings, frames: int) -> None:
             run="run-1",
             codec="png",
             grid=Grid(2, 2),
-            fps="max",
+            fps=fps,
             limit=frames,
+            pipeline_halo=default_pipeline().halo,
             partitions=settings.partitions,
         )
     assert report.frames_published == frames
@@ -99,6 +143,95 @@ def test_a_worker_that_makes_no_progress_ends_and_says_so(
     with Workers(settings, [WorkerSpec()], folder=tmp_path), EventLog(settings, camera="gate", run="run-1") as events:
         assert events.wait_for(4, timeout_s=60)
     assert set(events.seen.values()) == {1}
+
+
+class Poisoned(Source):
+    """Black frames; one has a tile that kills the decoder, one a tile that hangs it."""
+
+    name = "poisoned"
+    length = 30
+
+    def describe(self) -> str:
+        return self.name
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number in range(30):
+            pixels = np.zeros((96, 128), np.uint8)
+            pixels[0, 0] = {10: 7, 20: 8}.get(number, 0)
+            yield Frame(pixels=pixels, captured_ns=time.time_ns())
+
+
+def test_tiles_that_crash_or_hang_the_decoder_cost_their_frames_alone(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = topics_ready(decode_timeout_s=2)
+    with worker(settings, FRAGILE, tmp_path / "worker.log") as process:
+        wait_for_group(settings, members=1, timeout_s=60, check=lambda: None)
+        with EventLog(settings, camera="gate", run="run-1") as log:
+            publish(
+                Poisoned(),
+                settings,
+                camera="gate",
+                run="run-1",
+                codec="png",
+                grid=Grid(2, 2),
+                fps="max",
+                pipeline_halo=default_pipeline().halo,
+                partitions=settings.partitions,
+            )
+            assert log.wait_for(30, timeout_s=90)
+        assert process.poll() is None
+    outcomes = {event["data"]["sequence"]: event["data"]["outcome"] for event in log.events()}
+    assert {sequence for sequence, outcome in outcomes.items() if outcome != "complete"} == {10, 20}
+    with TopicReader(settings, Topics(settings.prefix).deadletters) as reader:
+        letters = list(reader.read({number: reader.bounds(number) for number in reader.partitions()}))
+    assert Counter(dict(letter.headers)["dl_detail"].decode() for letter in letters) == {
+        "png: not decoded within 2 s": 4,  # the halo of the built-in pipeline shows that pixel to all four tiles
+        "png: the decoder died of it, 2 times (signal SIGABRT)": 4,
+    }
+
+
+def test_no_frame_expires_while_its_tiles_lie_in_a_backlog(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = topics_ready(frame_deadline_s=1)
+    with (
+        worker(settings, UNEVEN, tmp_path / "worker.log"),
+        EventLog(settings, camera="gate", run="run-1") as log,
+    ):
+        wait_for_group(settings, members=1, timeout_s=60, check=lambda: None)
+        produce(settings, 24)
+        assert log.wait_for(24, timeout_s=90)
+    outcomes = [event["data"]["outcome"] for event in log.events()]
+    assert outcomes == ["complete"] * 24
+    waits = [event["data"]["latency_ms"]["gather"] + event["data"]["latency_ms"]["wait"] for event in log.events()]
+    assert max(waits) > 3000, "there was a backlog longer than the deadline"
+
+
+def test_a_frozen_worker_that_comes_back_doubles_no_event(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """A zombie: SIGSTOP past the session timeout in the middle of emitting, while another takes over, then SIGCONT."""
+    settings = topics_ready(session_timeout_s=6)
+    with (
+        Workers(settings, [WorkerSpec(), WorkerSpec()], folder=tmp_path) as workers,
+        EventLog(settings, camera="gate", run="run-1") as log,
+    ):
+        wait_for_group(settings, members=2, timeout_s=60, check=workers.check)
+        producer = threading.Thread(target=produce, args=(settings, 400), kwargs={"fps": 20})
+        producer.start()
+        for number in (0, 1):
+            wait_until(lambda: len(log.seen) > 40 * (1 + number), "events flow", timeout_s=60)  # noqa: B023
+            os.kill(workers.pids[number], signal.SIGSTOP)
+            time.sleep(8)
+            os.kill(workers.pids[number], signal.SIGCONT)
+        producer.join(timeout=120)
+        assert log.wait_for(400, timeout_s=120)
+        time.sleep(2)  # a second event for a frame would come now
+        workers.check()
+    assert set(log.seen.values()) == {1}
+    assert [event["data"]["outcome"] for event in log.events()] == ["complete"] * 400
+    assert [event["data"]["sequence"] for event in log.events()] == list(range(400))
 
 
 def test_a_worker_that_cannot_drain_is_ended_in_time_without_committing(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from streamproc.errors import DeliveryError
 from streamproc.model import TileHeader
@@ -87,3 +87,54 @@ class MemorySender:
         """Nothing more to do."""
         self.closed = True
         return 0
+
+
+class StallingSender(MemorySender):
+    """Reports from a thread of its own, as long as it is not stalled. Use as a context manager.
+
+    Args:
+        pattern: Stalls to begin with: after so many reports, none for so many seconds.
+    """
+
+    def __init__(self, pattern: Sequence[tuple[int, float]] = ()) -> None:
+        super().__init__()
+        self.stalled = threading.Event()
+        self._pattern = pattern
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="reports")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait a little; the thread reports."""
+        self._ended.wait(min(timeout_s, 0.01))
+        return len(self._waiting)
+
+    def _work(self) -> None:
+        for reports, pause_s in self._pattern:
+            left = reports
+            while left > 0 and not self._ended.is_set():
+                left -= self._report(left)
+            self._ended.wait(pause_s)
+        while not self._ended.is_set():
+            self._report(100)
+
+    def _report(self, most: int) -> int:
+        """Report on the oldest; how many."""
+        with self._lock:
+            ready = [] if self.stalled.is_set() else self._waiting[:most]
+            del self._waiting[: len(ready)]
+            self.queued_bytes -= sum(len(record.value) for record, _ in ready)
+        for record, report in ready:
+            assert report is not None
+            failed = self.fails(record.header)
+            report(DeliveryError("refused by the broker") if failed else None, None if failed else 1)
+        if not ready:
+            self._ended.wait(0.002)
+        return len(ready)

@@ -17,6 +17,7 @@ import pytest
 
 from producers.sources import open_source
 from streamproc.cli import run
+from streamproc.ledger import read_ledger
 from tests.producers.material import SETTINGS, cut, film, huge_png, index_first, picture, save
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def test_split_refuses_grids_that_do_not_fit(call: Call, tmp_path: Path, grid: s
         (["builtin", "--codec", "gif"], 2, "codec 'gif': use one of jpeg, png, raw"),
         (["builtin", "--grid", "x"], 2, "grid 'x'"),
         (["builtin", "--fps", "0"], 2, "--fps '0'"),
+        (["builtin", "--drop", "all"], 2, "--drop 'all': use one of block, drop-oldest, drop-newest"),
         (["builtin", "--run", "a/b"], 2, "run 'a/b'"),
         (["synthetic:9x9"], 2, "synthetic:9x9"),
     ],
@@ -175,6 +177,23 @@ def test_json_is_all_that_is_printed(call: Call, topics_ready: Callable[..., Set
     assert done.err == ""
     report = json.loads(done.out)
     assert (report["frames_published"], report["run"], report["problem"]) == (3, "r-1", None)
+
+
+@pytest.mark.kafka
+def test_a_ledger_is_appended_to_and_one_that_cannot_be_is_refused(
+    call: Call, topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = topics_ready(partitions=2)
+    words = ("produce", "synthetic:64x64", "--camera", "cam", "--limit", "4", "--fps", "max", "--ledger")
+    for _ in range(2):
+        done = call(*words, tmp_path / "ledger", settings=settings)
+        assert done.code == 0, done.err
+    assert read_ledger(tmp_path / "ledger").counts() == {"acked": 8, "failed": 0, "unknown": 0, "dropped": 0}
+    (tmp_path / "notes").write_text("mine")
+    refused = call(*words, tmp_path / "notes", settings=settings)
+    assert refused.code == 1
+    assert "notes is broken at line 1" in refused.error
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 @pytest.mark.kafka

@@ -59,7 +59,7 @@ def run(source: Source, sender: MemorySender, **options: Any) -> PublishReport:
         "fps": "max",
     }
     report = publish(source, options.pop("settings", SETTINGS), sender=sender, **{**given, **options})
-    assert report.frames_read == report.frames_published + report.frames_failed
+    assert report.frames_read == report.frames_published + report.frames_failed + report.frames_dropped
     assert not sender.closed
     return report
 
@@ -316,6 +316,8 @@ def test_a_report_can_be_read_by_people_and_machines() -> None:
         "frames_read": 3,
         "frames_published": 3,
         "frames_failed": 0,
+        "frames_unknown": 0,
+        "frames_dropped": 0,
         "tiles_acked": 12,
         "tiles_failed": 0,
         "bytes": 3 * 64 * 48 * 3,

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from producers.sources.synthetic import SyntheticSource, synthetic_frame
 from streamproc import wire
 from streamproc.cli.produce import with_topic_limit
 from streamproc.errors import DeliveryError
+from streamproc.ledger import LedgerWriter, read_ledger
 from streamproc.model import Frame, Grid, TileHeader
 from streamproc.operators import pixels as pixel_ops
 from streamproc.operators import tiling
@@ -136,6 +138,37 @@ def test_a_record_larger_than_the_topic_allows_ends_the_run_in_one_line(
     for part in (topic, "307200 bytes", "max.message.bytes is 60000", "--grid"):
         assert part in line
     assert [header_of(message).sequence for message in read_back(settings, 2, 5)] == list(range(5))
+
+
+def test_a_batch_larger_than_the_topic_allows_is_told_as_such_and_is_certainly_not_in_the_log(
+    new_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = new_settings()
+    topic = Topics(settings.prefix).tiles
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    small = NewTopic(topic, num_partitions=1, replication_factor=1, config={"max.message.bytes": "60000"})
+    admin.create_topics([small])[topic].result(20)
+    with LedgerWriter(tmp_path / "ledger") as writer:
+        report = publish(
+            SyntheticSource(96, 64, max_pixels=10**6),  # 18 kB each: alone they would pass
+            settings,
+            camera="cam",
+            partitions=1,
+            codec="raw",
+            grid=Grid(1, 1),
+            fps="max",
+            limit=100,
+            ledger=writer,
+        )
+    line = str(report.problem)
+    for part in (topic, "a record of 18432 bytes, or the batch of up to 1000000 bytes it was in", "topics check"):
+        assert part in line
+    found = read_ledger(tmp_path / "ledger")
+    fates = {frame.key.sequence: frame.status for frame in found.frames.values()}
+    assert "failed" in fates.values()
+    acked = sorted(number for number, status in fates.items() if status == "acked")
+    in_log = {header_of(message).sequence for message in read_back(settings, 1, len(acked))}
+    assert sorted(in_log) == acked
 
 
 def test_a_topic_that_is_not_there_ends_the_run(new_settings: Callable[..., Settings]) -> None:
