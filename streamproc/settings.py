@@ -100,10 +100,10 @@ class Settings(BaseSettings):
     )
     max_open_frames: int = Field(default=4096, ge=1, le=100_000, description="Unfinished frames of one partition")
     max_open_bytes: int = Field(
-        default=96 * 2**20,
+        default=192 * 2**20,
         ge=2**20,
         le=2**31 - 1,
-        description="Features held for unfinished frames, per partition",
+        description="Features held for unfinished frames in one worker",
     )
     preview_per_s: float = Field(default=5, ge=0, le=5, description="Preview and edge pictures a second per camera")
 

@@ -76,11 +76,23 @@ class Aggregation:
             for closed in partition.assembler.finish(self.worked_off_until_s):
                 if batch.tenure > self._over:
                     self._emit(batch, number, partition, closed)
+        self._make_room(batch)
         assemblers = [partition.assembler for partition in self._partitions.values()]
         self.open_frames = sum(assembler.open_frames for assembler in assemblers)
         self._metrics.open_frames.set(self.open_frames)
         self._metrics.open_bytes.set(sum(assembler.open_bytes for assembler in assemblers))
         batch.floors = {number: partition.assembler.needed_offset() for number, partition in self._partitions.items()}
+
+    def _make_room(self, batch: Batch) -> None:
+        """Keep what all partitions of this worker hold within its bound: the fullest lets go first."""
+        held = {number: partition.assembler.open_bytes for number, partition in self._partitions.items()}
+        while sum(held.values()) > self._settings.max_open_bytes:
+            number = max(held, key=lambda one: held[one])
+            partition = self._partitions[number]
+            for closed in partition.assembler.evict_oldest(self.worked_off_until_s):
+                if batch.tenure > self._over:
+                    self._emit(batch, number, partition, closed)
+            held[number] = partition.assembler.open_bytes
 
     def end(self, tenure: int) -> None:
         """From now on nothing of this assignment is emitted; from any thread."""

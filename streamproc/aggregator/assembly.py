@@ -160,6 +160,10 @@ class Assembler:
         self._forget_idle_streams()
         return done
 
+    def evict_oldest(self, now_s: float) -> list[ClosedFrame]:
+        """Let the frame go that has waited longest, to make room; nothing if none is held."""
+        return list(self._evict(now_s)) if self._active else []
+
     @property
     def streams_known(self) -> int:
         """Runs remembered, with or without open frames."""

@@ -155,6 +155,19 @@ def test_a_frame_whose_tiles_may_lie_in_a_backlog_does_not_expire() -> None:
     assert event["outcome"] == "complete"
 
 
+def test_what_all_partitions_hold_together_is_bounded_and_the_oldest_of_the_fullest_goes_first() -> None:
+    aggregator = Aggregator(max_open_bytes=2**20)
+    told: list[dict[str, Any]] = []
+    size = 40_000
+    for sequence in range(30):
+        part = msgspec.structs.replace(features(sequence=sequence), thumbnail=bytes(size), thumbnail_scale=8)
+        told += events(aggregator.take(part, partition=sequence % 2))
+        assert sum(one.assembler.open_bytes for one in aggregator.aggregation._partitions.values()) <= 2**20
+    assert [event["sequence"] for event in told] == [0, 2, 1, 3]
+    assert {event["outcome"] for event in told} == {"expired"}
+    assert told[0]["reason"] == "evicted: 1 of 4 tiles"
+
+
 def test_an_empty_batch_looks_at_deadlines() -> None:
     aggregator = Aggregator(frame_deadline_s=0.001)
     aggregator.take(features(index=0), features(index=1))

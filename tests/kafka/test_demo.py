@@ -176,7 +176,7 @@ def test_a_source_that_breaks_off_ends_in_one_line_and_its_whole_frames_are_comp
 
 @contextmanager
 def under_way(bootstrap: str, *options: str | Path) -> Iterator[tuple[Running, Settings, list[psutil.Process]]]:
-    """A demo with frames enough for minutes that has told of its first ones, and its processes: workers and their decoders."""
+    """A demo with frames enough for minutes that has told of its first ones; its workers and their decoders."""
     settings = load_settings(bootstrap=bootstrap, prefix=f"t-{secrets.token_hex(4)}.")
     command = ["demo", "--frames", "100000", "--bootstrap", bootstrap, *options]
     with started(*command, STREAMPROC_PREFIX=settings.prefix) as running:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import psutil
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -25,7 +26,7 @@ from producers.publish import publish
 from producers.sources import Source, open_source
 from streamproc.broker.ports import choose_ports
 from streamproc.demo import EventLog
-from streamproc.model import Frame, Grid
+from streamproc.model import Codec, Frame, Grid
 from streamproc.operators.pipeline_file import default_pipeline
 from streamproc.provision import wait_for_group
 from streamproc.reader import TopicReader
@@ -57,6 +58,20 @@ def late(self, batch):
 Extractor.__call__ = late
 from streamproc.__main__ import main
 sys.argv = ["streamproc", "worker", "--role", "all", "--threads", "4"]
+main()
+"""
+
+# Ten tiles a second, however many wait.
+SLOW = """
+import sys, time
+from streamproc.agents.extract import Extractor
+sound = Extractor._handle
+def slow(self, batch, message):
+    time.sleep(0.1)
+    return sound(self, batch, message)
+Extractor._handle = slow
+from streamproc.__main__ import main
+sys.argv = ["streamproc", "worker", "--role", "extract"]
 main()
 """
 
@@ -100,15 +115,17 @@ def _process(settings: Settings, program: str, output: IO[bytes]) -> subprocess.
     )
 
 
-def produce(settings: Settings, frames: int, *, fps: Fps = "max") -> None:
+def produce(
+    settings: Settings, frames: int, *, fps: Fps = "max", source: str = "synthetic:128x96", codec: Codec = "png"
+) -> None:
     """Publish some frames of four tiles."""
-    with open_source("synthetic:128x96", settings) as source:
+    with open_source(source, settings) as opened:
         report = publish(
-            source,
+            opened,
             settings,
             camera="gate",
             run="run-1",
-            codec="png",
+            codec=codec,
             grid=Grid(2, 2),
             fps=fps,
             limit=frames,
@@ -232,6 +249,23 @@ def test_a_frozen_worker_that_comes_back_doubles_no_event(
     assert set(log.seen.values()) == {1}
     assert [event["data"]["outcome"] for event in log.events()] == ["complete"] * 400
     assert [event["data"]["sequence"] for event in log.events()] == list(range(400))
+
+
+def test_a_slow_worker_lets_its_backlog_lie_on_the_broker(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """400 MB of raw tiles wait for a worker that does ten a second: its memory stays where it was."""
+    settings = topics_ready(buffer_bytes=2**23)
+    with worker(settings, SLOW, tmp_path / "worker.log") as process:
+        wait_for_group(settings, members=1, timeout_s=60, check=lambda: None)
+        before = psutil.Process(process.pid).memory_info().rss
+        produce(settings, 160, source="synthetic:1024x800", codec="raw")
+        most = 0
+        for _ in range(40):
+            time.sleep(0.25)
+            most = max(most, psutil.Process(process.pid).memory_info().rss)
+        assert process.poll() is None
+    assert most - before < 150 * 2**20, f"{(most - before) / 2**20:.0f} MiB"
 
 
 def test_a_worker_that_cannot_drain_is_ended_in_time_without_committing(
