@@ -159,11 +159,19 @@ def test_what_all_partitions_hold_together_is_bounded_and_the_oldest_of_the_full
     aggregator = Aggregator(max_open_bytes=2**20)
     told: list[dict[str, Any]] = []
     size = 40_000
-    for sequence in range(30):
-        part = msgspec.structs.replace(features(sequence=sequence), thumbnail=bytes(size), thumbnail_scale=8)
-        told += events(aggregator.take(part, partition=sequence % 2))
+    for number in range(30):
+        sequence, side = divmod(number, 2)
+        part = features(camera=f"cam-{side}", sequence=sequence)
+        part = msgspec.structs.replace(part, thumbnail=bytes(size), thumbnail_scale=8)
+        told += events(aggregator.take(part, partition=side))
         assert sum(one.assembler.open_bytes for one in aggregator.aggregation._partitions.values()) <= 2**20
-    assert [event["sequence"] for event in told] == [0, 2, 1, 3]
+    assert [(event["camera"], event["sequence"]) for event in told] == [
+        ("cam-0", 0),  # 13 on each side
+        ("cam-0", 1),
+        ("cam-1", 0),  # 12 and 14
+        ("cam-0", 2),
+        ("cam-1", 1),
+    ]
     assert {event["outcome"] for event in told} == {"expired"}
     assert told[0]["reason"] == "evicted: 1 of 4 tiles"
 

@@ -100,6 +100,7 @@ class StallingSender(MemorySender):
         super().__init__()
         self.stalled = threading.Event()
         self._pattern = pattern
+        self._reported = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reports")
 
@@ -114,7 +115,11 @@ class StallingSender(MemorySender):
     def flush(self, timeout_s: float) -> int:
         """Wait a little; the thread reports."""
         self._ended.wait(min(timeout_s, 0.01))
-        return len(self._waiting)
+        return self._unreported
+
+    @property
+    def _unreported(self) -> int:
+        return len(self.records) - self._reported
 
     def _work(self) -> None:
         for reports, pause_s in self._pattern:
@@ -135,6 +140,7 @@ class StallingSender(MemorySender):
             assert report is not None
             failed = self.fails(record.header)
             report(DeliveryError("refused by the broker") if failed else None, None if failed else 1)
+            self._reported += 1
         if not ready:
             self._ended.wait(0.002)
         return len(ready)
