@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +16,7 @@ import faust
 from faust.types.auth import CredentialsT
 
 from streamproc.agents.assemble import Aggregation, add_assemble_agent
-from streamproc.agents.batches import Tenure, Window
+from streamproc.agents.batches import Crash, Tenure, Window
 from streamproc.agents.extract import Extractor, add_extract_agent
 from streamproc.agents.lease import Lease
 from streamproc.agents.readback import read_back
@@ -30,6 +32,8 @@ ROLES: dict[str, Role] = {"extract": "extract", "aggregate": "aggregate", "all":
 
 FETCH_BYTES = 2 * 2**20  # for one partition and request: the largest record, or some forty tiles
 POLL_RECORDS = 128  # records of one poll are delivered even if the stream's queue fills meanwhile
+log = logging.getLogger(__name__)
+
 HEARTBEAT_S = 2.0
 LET_GO_S = 3.0
 
@@ -62,7 +66,7 @@ def create_app(
     partitions: int,
     metrics: Metrics,
     publisher: Publisher,
-    crash: Callable[[BaseException], None],
+    crash: Crash,
 ) -> Wiring:
     """Wire a worker.
 
@@ -77,9 +81,9 @@ def create_app(
     """
     app = _faust_app(settings)
     app.lease = Lease(settings.session_timeout_s)
+    app.before_revoke = partial(_settle, windows := list[Window]())
     tenure = Tenure()
     app.on_partitions_assigned.connect(partial(_assigned, tenure, metrics), weak=False)
-    windows: list[Window] = []
     pools: list[ThreadPoolExecutor] = []
 
     def window(pool: ThreadPoolExecutor, **handlers: Any) -> Window:
@@ -99,7 +103,7 @@ def create_app(
         pools.append(ThreadPoolExecutor(1, thread_name_prefix="assemble"))
         events = RenewablePublisher(partial(_events_publisher, settings, app.lease))
         aggregation = Aggregation(settings, metrics=metrics, read_back=partial(read_back, settings), lease=app.lease)
-        lost = partial(_lost, app, aggregation, events)
+        lost = partial(_lost, app, aggregation, events, crash)
         add_assemble_agent(
             app, aggregation, settings=settings, make_window=partial(window, pools[-1], fenced=events, lost=lost)
         )
@@ -117,15 +121,39 @@ def create_app(
 
 def _events_publisher(settings: Settings, lease: Lease) -> Publisher:
     """One whose records are delivered while the lease holds, in order and without a gap, or not at all."""
-    return Publisher(settings, client_id="streamproc-events", delivery_timeout_s=lease.delivery_timeout_s, gapless=True)
+    return Publisher(
+        settings,
+        client_id="streamproc-events",
+        delivery_timeout_s=lease.delivery_timeout_s,
+        expire_s=lease.expire_s,
+    )
 
 
-def _lost(app: StreamApp, aggregation: Aggregation, events: RenewablePublisher, tenure: int) -> None:
+def _lost(app: StreamApp, aggregation: Aggregation, events: RenewablePublisher, crash: Crash, tenure: int) -> None:
     """An event was not delivered in time: emit no more, and take all partitions anew."""
     aggregation.end(tenure)
     events.renew()
     consumer: Any = app.consumer  # ours, but Faust's type
-    app.loop.create_task(consumer.rejoin())
+    watched(app.loop.create_task(consumer.rejoin()), crash)
+
+
+def watched(task: asyncio.Task[Any], crash: Crash) -> asyncio.Task[Any]:
+    """End the worker when a task beside its agents ends with an error, which nobody would see."""
+
+    def look(done: asyncio.Task[Any]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("a watching task failed", exc_info=error)
+            crash(error)
+
+    task.add_done_callback(look)
+    return task
+
+
+async def _settle(windows: Sequence[Window]) -> None:
+    """Wait, for a bounded time, until what is under way is delivered and acknowledged."""
+    deadline_s = time.monotonic() + LET_GO_S
+    while any(window.busy for window in windows) and time.monotonic() < deadline_s:
+        await asyncio.sleep(0.02)
 
 
 async def _revoked(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import (
     ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -93,6 +92,29 @@ def _wait_until_visible(settings: Settings, names: Sequence[str]) -> None:
             if time.monotonic() > deadline:
                 raise BrokerError(f"{_what(names)} created but not visible on {one.bootstrap} after {ANSWER_S:.0f} s")
             time.sleep(0.05)
+    while not _all_online(settings, names):
+        if time.monotonic() > deadline:
+            raise BrokerError(
+                f"{_what(names)} created but cannot be written after {ANSWER_S:.0f} s: see the broker's log"
+            )
+        time.sleep(0.05)
+
+
+def _all_online(settings: Settings, names: Sequence[str]) -> bool:
+    """Whether the leader of each partition has made it ready; it is named in the metadata some time before that."""
+    topics = cluster_metadata(settings).topics
+    ends: dict[TopicPartition, OffsetSpec] = {
+        TopicPartition(name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        for name in names
+        for number in topics[name].partitions
+    }
+    admin = _admin(settings)  # must outlive its futures
+    try:
+        futures = admin.list_offsets(ends, request_timeout=ANSWER_S)
+        # One that is not ready may be answered without error and without offset.
+        return all(future.result(timeout=2 * ANSWER_S).offset >= 0 for future in futures.values())
+    except KafkaException:
+        return False
 
 
 def _all_led(topics: Mapping[str, Any], names: Sequence[str]) -> bool:
@@ -180,58 +202,6 @@ def wait_for_group(settings: Settings, *, members: int, timeout_s: float, check:
     raise BrokerError(
         f"group {group} on {settings.bootstrap} was not ready within {timeout_s:g} s: see the workers' logs"
     )
-
-
-class GroupOffsets:
-    """Where the workers' group and a topic of its stand, asked again and again over one connection."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._group = Topics(settings.prefix).group
-        self._admin = _admin(settings)
-
-    def firsts(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """The first offset that is kept, by partition.
-
-        Raises:
-            BrokerError: The broker does not answer.
-        """
-        return self._listed(topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-
-    def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """The offset after the last record, by partition.
-
-        Raises:
-            BrokerError: The broker does not answer.
-        """
-        return self._listed(topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-
-    def finished(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """The offset below which all is committed, by partition; where nothing is, the first one kept.
-
-        Raises:
-            BrokerError: The broker does not answer.
-        """
-        wanted = [TopicPartition(topic, number) for number in partitions]
-        request = [ConsumerGroupTopicPartitions(self._group, wanted)]
-        future = self._admin.list_consumer_group_offsets(request, request_timeout=ANSWER_S)[self._group]
-        found = {one.partition: one.offset for one in self._answer(future).topic_partitions}
-        if new := [number for number, offset in found.items() if offset < 0]:
-            found |= self.firsts(topic, new)
-        return found
-
-    def _listed(self, topic: str, partitions: Iterable[int], spec: OffsetSpec) -> dict[int, int]:
-        request = {TopicPartition(topic, number): spec for number in partitions}
-        futures = self._admin.list_offsets(request, request_timeout=ANSWER_S) if request else {}
-        return {one.partition: self._answer(future).offset for one, future in futures.items()}
-
-    def _answer(self, future: Future[Any]) -> Any:
-        try:
-            return future.result(timeout=2 * ANSWER_S)
-        except KafkaException as error:
-            raise BrokerError(unreachable(self._settings, error.args[0])) from None
-        except TimeoutError:
-            raise BrokerError(f"{self._settings.bootstrap} does not answer where group {self._group} stands") from None
 
 
 def _what(names: Sequence[str]) -> str:

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     session_timeout_s: float = Field(default=8, ge=6, le=300, description="Kafka session timeout of a worker")
     commit_interval_s: float = Field(default=1, ge=0.1, le=60, description="Time between offset commits")
     stall_timeout_s: float = Field(
-        default=120,
+        default=60,
         ge=5,
         le=3600,
         description="Longest time a worker may make no progress while records wait; then it ends",

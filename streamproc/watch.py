@@ -6,14 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from streamproc.agents.progress import Progress
 from streamproc.agents.stall import TP, StallWatch, Standing
 from streamproc.app import Wiring
 from streamproc.errors import BrokerError, StreamprocError
-from streamproc.provision import GroupOffsets
 from streamproc.settings import Settings
 from streamproc.topics import Topics
 
@@ -29,24 +27,34 @@ async def watch_for_stalls(settings: Settings, wiring: Wiring, *, fail: Callable
     watch = StallWatch(
         {
             topics.tiles: settings.stall_timeout_s,
-            topics.features: settings.stall_timeout_s + settings.frame_deadline_s,  # open frames hold commits back
+            topics.features: settings.stall_timeout_s,
         }
     )
-    offsets = GroupOffsets(settings)
-    consumer: Any = wiring.app.consumer  # Faust's interface has no committed offsets
+    consumer: Any = wiring.app.consumer  # ours, but Faust's type
     while True:
         await asyncio.sleep(settings.stall_timeout_s / _LOOKS_IN_STALL)
-        finished: dict[TP, int | None] = {tp: consumer.finished(tp) for tp in consumer.assignment()}
+        finished: dict[TP, int | None] = {tp: _finished(wiring, tp, topics) for tp in consumer.assignment()}
         try:
-            bounds = await asyncio.to_thread(_bounds, offsets, tuple(finished))
+            bounds = await _bounds(consumer, tuple(finished))
         except BrokerError as error:
             log.warning("cannot see whether there is progress: %s", error)
             watch.forgive(time.monotonic())
             continue
-        standings = {tp: Standing(offset, *bounds[tp]) for tp, offset in finished.items()}
+        steps = wiring.extractor.handled if wiring.extractor is not None else 0
+        standings = {tp: Standing(offset, *bounds[tp], steps=steps) for tp, offset in finished.items()}
         if stalled := watch.look(standings, time.monotonic()):
             fail(_stall(stalled[0], standings[stalled[0]], limit_s=watch.limit_s[stalled[0].topic]))
             return
+
+
+def _finished(wiring: Wiring, tp: TP, topics: Topics) -> int | None:
+    """How far a partition is worked off; commits of features are held back by open frames, so what is taken counts."""
+    consumer: Any = wiring.app.consumer
+    committed: int | None = consumer.finished(tp)
+    if tp.topic != topics.features or wiring.aggregation is None:
+        return committed
+    taken = wiring.aggregation.taken.get(tp.partition)
+    return committed if taken is None else max(taken, committed or 0)
 
 
 def _stall(tp: TP, standing: Standing, *, limit_s: float) -> StreamprocError:
@@ -56,7 +64,7 @@ def _stall(tp: TP, standing: Standing, *, limit_s: float) -> StreamprocError:
     )
 
 
-def _bounds(offsets: GroupOffsets, assigned: tuple[TP, ...]) -> dict[TP, tuple[int, int]]:
+async def _bounds(consumer: Any, assigned: tuple[TP, ...]) -> dict[TP, tuple[int, int]]:
     """First offset kept and the one after the last, of each partition.
 
     Raises:
@@ -65,7 +73,7 @@ def _bounds(offsets: GroupOffsets, assigned: tuple[TP, ...]) -> dict[TP, tuple[i
     bounds: dict[TP, tuple[int, int]] = {}
     for topic in {tp.topic for tp in assigned}:
         numbers = [tp.partition for tp in assigned if tp.topic == topic]
-        firsts, ends = offsets.firsts(topic, numbers), offsets.ends(topic, numbers)
+        firsts, ends = await consumer.firsts(topic, numbers), await consumer.ends(topic, numbers)
         bounds |= {TP(topic, number): (firsts[number], ends[number]) for number in numbers}
     return bounds
 
@@ -75,27 +83,24 @@ async def follow_backlog(settings: Settings, wiring: Wiring, *, partitions: int)
     aggregation = wiring.aggregation
     if aggregation is None:
         return
-    topics, offsets = Topics(settings.prefix), GroupOffsets(settings)
+    topics, numbers = Topics(settings.prefix), range(partitions)
     tiles, features = Progress(), Progress()
     consumer: Any = wiring.app.consumer
-    look = partial(_look_at_tiles, offsets, topics, partitions, tiles)
     while True:
         await asyncio.sleep(_FOLLOW_S)
         try:
-            ends = await asyncio.to_thread(look)
+            moment_s = time.monotonic()
+            ends = await consumer.ends(topics.tiles, numbers)
+            done = await consumer.committed_by_group(topics.tiles, numbers)
+            tiles.observe(moment_s, done=done, ends=ends)
+            ends, firsts = (
+                await consumer.ends(topics.features, numbers),
+                await consumer.firsts(topics.features, numbers),
+            )
         except BrokerError as error:
             log.warning("cannot see what lies before the aggregator, no frame expires meanwhile: %s", error)
             continue
         own = [tp for tp in consumer.assignment() if tp.topic == topics.features]
-        done = {tp.partition: max(aggregation.taken.get(tp.partition, 0), consumer.finished(tp) or 0) for tp in own}
+        done = {tp.partition: max(_finished(wiring, tp, topics) or 0, firsts[tp.partition]) for tp in own}
         features.observe(tiles.reached_s, done=done, ends={number: ends[number] for number in done})
         aggregation.worked_off_until_s = features.reached_s
-
-
-def _look_at_tiles(offsets: GroupOffsets, topics: Topics, partitions: int, tiles: Progress) -> dict[int, int]:
-    """See how far tiles are extracted; returns where the features ended after that."""
-    numbers = range(partitions)
-    moment_s = time.monotonic()
-    ends = offsets.ends(topics.tiles, numbers)
-    tiles.observe(moment_s, done=offsets.finished(topics.tiles, numbers), ends=ends)
-    return offsets.ends(topics.features, numbers)

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import uvloop
 
-from streamproc.app import Role, Wiring, create_app
+from streamproc.app import Role, Wiring, create_app, watched
 from streamproc.errors import StreamprocError
 from streamproc.memory import keep_freed_memory
 from streamproc.metrics import Metrics, exported
@@ -82,14 +82,17 @@ class _Run:
         app = wiring.app
         app.finalize()
         watchers = [
-            asyncio.create_task(self._observe(wiring)),
-            asyncio.create_task(watch_for_stalls(self._settings, wiring, fail=self._fail)),
-            asyncio.create_task(follow_backlog(self._settings, wiring, partitions=partitions)),
+            watched(asyncio.create_task(one), self._fail)
+            for one in (
+                self._observe(wiring),
+                watch_for_stalls(self._settings, wiring, fail=self._fail),
+                follow_backlog(self._settings, wiring, partitions=partitions),
+            )
         ]
         log.info("worker starts: role %s, pipeline %s, group %s", role, pipeline.name, app.conf.id)
         try:
-            await app.start()
-            await self._until_stopped(wiring)
+            if await self._started(wiring):
+                await self._until_stopped(wiring)
         finally:
             for watcher in watchers:
                 watcher.cancel()
@@ -105,6 +108,17 @@ class _Run:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+
+    async def _started(self, wiring: Wiring) -> bool:
+        """Join the group; False if told to stop before that (a broker that is away lets a start wait for ever)."""
+        starting, told = asyncio.ensure_future(wiring.app.start()), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if starting.done():
+            await starting
+            return True
+        starting.cancel()
+        return False
 
     async def _until_stopped(self, wiring: Wiring) -> None:
         told = asyncio.ensure_future(self._stop.wait())

@@ -41,6 +41,7 @@ _CLOCK_MARGIN_MS = 60_000  # record timestamps come from several hosts
 class _Partition:
     tenure: int
     assembler: Assembler
+    read_back_ms: int
     next_picture_s: dict[str, float] = field(default_factory=dict)
 
 
@@ -115,6 +116,12 @@ class Aggregation:
             bad = guard.as_bad_message(error)
             guard.dead_letter(batch, message, bad, stage="assemble", topics=self._topics, metrics=self._metrics)
             return
+        published_ms = features.published_ns // 1_000_000
+        if published_ms < partition.read_back_ms and not partition.assembler.knows(
+            features.tile.camera, features.tile.run
+        ):
+            # an old tile that is extracted again: its frame may have been told of before its features were written anew
+            self._resume(partition, message.partition, published_ms)
         outcome = partition.assembler.add(
             features, size_bytes=len(value), offset=message.offset, now_s=time.monotonic()
         )
@@ -137,12 +144,17 @@ class Aggregation:
                 max_bytes=settings.max_open_bytes,
             )
         )
-        since_ms = int(message.timestamp * 1000) - _CLOCK_MARGIN_MS
-        for key in self._read_back(message.partition, since_ms):
-            assembler.resume(key.camera, key.run, last_sequence=key.sequence)
-        partition = _Partition(tenure=tenure, assembler=assembler)
+        since_ms = int(message.timestamp * 1000)
+        partition = _Partition(tenure=tenure, assembler=assembler, read_back_ms=since_ms)
+        self._resume(partition, message.partition, since_ms)
         self._partitions[message.partition] = partition
         return partition
+
+    def _resume(self, partition: _Partition, number: int, since_ms: int) -> None:
+        """Learn which frames have been told of since a moment."""
+        partition.read_back_ms = since_ms
+        for key in self._read_back(number, since_ms - _CLOCK_MARGIN_MS):
+            partition.assembler.resume(key.camera, key.run, last_sequence=key.sequence)
 
     def _emit(self, batch: Batch, number: int, partition: _Partition, closed: ClosedFrame) -> None:
         started_ns = time.time_ns()

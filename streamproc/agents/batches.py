@@ -253,7 +253,7 @@ class Window:
                 log.warning("partitions may have gone to another worker and are taken anew: %s", error)
                 self._void = batch.tenure
                 self._lost(batch.tenure)
-        if batch.tenure > self._void:
+        if batch.tenure > self._void and batch.tenure == self.tenure.number:
             self._settled(batch)
 
 

@@ -40,6 +40,7 @@ class Extractor:
         self.pipeline = pipeline
         self.partitions = partitions
         self.metrics = metrics
+        self.handled = 0  # tiles, good or bad; for noticing that none is
         self._of_thread = threading.local()
         self._decoders: list[Decoder] = []
 
@@ -49,6 +50,7 @@ class Extractor:
         began = time.monotonic()
         for event in batch.events:
             encoded = self._handle(batch, event.message)
+            self.handled += 1
             if encoded is not None:
                 done.append(encoded)
             if time.monotonic() - began > HOLD_S:

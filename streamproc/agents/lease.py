@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MARGIN_S = 0.5
+ROOM_S = 0.5  # a queue without room is waited for
+EARLIER_S = 0.5
 
 
 @dataclass(slots=True)
@@ -32,7 +34,12 @@ class Lease:
     @property
     def delivery_timeout_s(self) -> float:
         """How long an event may then be on its way."""
-        return self.session_timeout_s - self.length_s - MARGIN_S
+        return self.session_timeout_s - self.length_s - MARGIN_S - ROOM_S
+
+    @property
+    def expire_s(self) -> float:
+        """When all events that are under way are given up together; before the client gives up single ones."""
+        return self.delivery_timeout_s - EARLIER_S
 
     def confirm(self, asked_s: float) -> None:
         """The coordinator has answered a heartbeat that was sent then: the session lasted longer than that."""

@@ -22,11 +22,13 @@ class Standing:
         finished: The next offset to be finished; None before one was read.
         first: The first offset that the log still holds.
         end: The offset after the last record.
+        steps: Records the worker has handled in all: a batch that takes long is no stall.
     """
 
     finished: int | None
     first: int
     end: int
+    steps: int = 0
 
     @property
     def waiting(self) -> int:
@@ -43,16 +45,17 @@ class StallWatch:
     """
 
     limit_s: Mapping[str, float]
-    _since: dict[TP, tuple[int | None, float]] = field(default_factory=dict)
+    _since: dict[TP, tuple[tuple[int | None, int], float]] = field(default_factory=dict)
 
     def look(self, standings: Mapping[TP, Standing], now_s: float) -> list[TP]:
         """Take the present standing of all assigned partitions; returns those that stood still for too long."""
         self._since = {tp: known for tp, known in self._since.items() if tp in standings}
         stalled: list[TP] = []
         for tp, standing in standings.items():
-            finished, since_s = self._since.get(tp, (None, now_s))
-            if tp not in self._since or finished != standing.finished or not standing.waiting:
-                self._since[tp] = (standing.finished, now_s)
+            reached = standing.finished, standing.steps
+            known, since_s = self._since.get(tp, (None, now_s))
+            if known != reached or not standing.waiting:
+                self._since[tp] = (reached, now_s)
             elif now_s - since_s > self.limit_s[tp.topic]:
                 stalled.append(tp)
         return stalled

@@ -5,12 +5,16 @@ All are small subclasses of Faust 0.15; nothing is patched. `docs/faust.md` list
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from typing import Any, ClassVar
 
 import aiokafka
 import faust
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT, TransportT
 from faust.types.transports import ConsumerT
@@ -18,8 +22,13 @@ from mode.services import WaitResults
 from mode.utils.queues import ThrowableQueue
 
 from streamproc.agents.lease import Lease
+from streamproc.errors import BrokerError
+
+log = logging.getLogger(__name__)
 
 NAP_S = 0.01
+ANSWER_S = 10.0
+_RETRY_S = 0.5
 FETCH_MIN_BYTES = 256 * 1024
 FETCH_WAIT_MS = 25
 _RECORD_OVERHEAD_BYTES = 1024  # headers and Python objects around a record
@@ -129,11 +138,72 @@ class Consumer(driver.Consumer):
         if self.flow_active and not self.app.client_only and not self._get_active_partitions():
             await self.sleep(NAP_S)
             return {}, set()
-        records, active = await super()._wait_next_records(timeout)
+        try:
+            records, active = await super()._wait_next_records(timeout)
+        except KafkaError as error:
+            if isinstance(error, (GroupAuthorizationFailedError, TopicAuthorizationFailedError)):
+                raise
+            log.warning("nothing could be fetched, trying again: %s", error)  # Faust's would end the worker
+            await self.sleep(_RETRY_S)
+            return {}, set()
         for tp, found in (records or {}).items():
             if found:
                 self._heads.setdefault(tp, found[0].offset)
         return records, active
+
+    async def ends(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
+        """The offset after the last record, by partition, as the broker says.
+
+        Raises:
+            BrokerError: It does not answer.
+        """
+        partitions = [TopicPartition(topic, number) for number in numbers]
+        found = await self._asked(lambda consumer: consumer.end_offsets(partitions))
+        return {one.partition: offset for one, offset in found.items()}
+
+    async def firsts(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
+        """The first offset that is kept, by partition, as the broker says.
+
+        Raises:
+            BrokerError: It does not answer.
+        """
+        partitions = [TopicPartition(topic, number) for number in numbers]
+        found = await self._asked(lambda consumer: consumer.beginning_offsets(partitions))
+        return {one.partition: offset for one, offset in found.items()}
+
+    async def committed_by_group(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
+        """The offset below which the group has committed all, by partition, or the first one kept if that is higher.
+
+        Raises:
+            BrokerError: The broker does not answer.
+        """
+        numbers = list(numbers)
+        partitions = [TopicPartition(topic, number) for number in numbers]
+        found = await self._asked(lambda consumer: consumer._coordinator.fetch_committed_offsets(partitions))
+        committed = {one.partition: metadata.offset for one, metadata in found.items()}
+        return {
+            number: max(first, committed.get(number, -1))
+            for number, first in (await self.firsts(topic, numbers)).items()
+        }
+
+    async def _asked(self, question: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+        """Ask over the connection that is there, on the consumer's own loop."""
+        thread: Any = self._thread
+        asked = asyncio.run_coroutine_threadsafe(question(thread._ensure_consumer()), thread.thread_loop)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(asked), ANSWER_S)
+        except (KafkaError, TimeoutError) as error:
+            raise BrokerError(f"the broker does not say where its topics end ({error or 'no answer'})") from None
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish what is under way and commit it before partitions go, so that nobody does it again.
+
+        Faust forgets what was acknowledged since the last commit.
+        """
+        app: Any = self.app  # a StreamApp, but Faust's type
+        await app.before_revoke()
+        await self.commit()
+        await super().on_partitions_revoked(revoked)
 
     async def beat(self) -> None:
         """Send a heartbeat now, so that the lease is known to hold."""
@@ -152,8 +222,9 @@ class Consumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Go back to the committed offsets (after every assignment): what is read next is what has to be finished."""
+        for of_the_last in (self._heads, self._acked, self._acked_index, self._gap):
+            of_the_last.clear()
         await super().perform_seek()
-        self._heads.clear()
 
     def _new_offset(self, tp: TP) -> int | None:
         """The offset up to which every record that was read is acknowledged; None before any was read.
@@ -217,9 +288,11 @@ class StreamApp(faust.App):
 
     Attributes:
         lease: Kept up to date by the consumer.
+        before_revoke: Awaited before partitions are given up.
     """
 
     lease: Lease
+    before_revoke: Callable[[], Awaitable[None]]
 
     def _create_directories(self) -> None:
         """Nothing: there are no tables, and a worker may run where nothing can be written."""

@@ -125,6 +125,10 @@ class Assembler:
         stream = self._stream((camera, run))
         stream.next, stream.begun = max(stream.next, last_sequence + 1), True
 
+    def knows(self, camera: str, run: str) -> bool:
+        """Whether a run is remembered, with or without open frames."""
+        return (camera, run) in self._streams
+
     def add(self, features: Features, *, size_bytes: int, offset: int, now_s: float) -> TileOutcome | None:
         """Take one tile's features.
 

@@ -203,7 +203,11 @@ def _conclusion(verdict: Verdict) -> Text:
         return Text(f"wrong: {_listed(verdict.counts)}", style="bold red")
     if verdict.cut:
         return Text("nothing wrong was found, but not all could be judged", style="bold yellow")
-    return Text(f"all is well: {verdict.frames['acked']} acknowledged frames, each with one event", style="bold green")
+    others = sum(count for outcome, count in verdict.outcomes.items() if outcome != "complete")
+    told = f"{verdict.frames['acked']} acknowledged frames, each with one event"
+    if others:
+        return Text(f"nothing lost, nothing twice: {told}; {others} are not complete", style="bold yellow")
+    return Text(f"all is well: {told}", style="bold green")
 
 
 def _listed(counts: Mapping[_Name, int]) -> str:

@@ -225,3 +225,19 @@ def test_the_books_balance() -> None:
         for outcome in ("complete", "rejected")
     }
     assert frames == {"complete": 1, "rejected": 1}
+
+
+def test_an_old_tile_of_an_unknown_run_has_the_events_of_its_time_read_back() -> None:
+    """Its features were written anew, long after its frame was told of."""
+    told = [FrameKey("cam", "old", 0)]
+    aggregator = Aggregator(told)
+    now_ns = 1_700_000_000_600_000_000  # a little after the features records of these tests
+    old_ns = now_ns - 600 * 10**9
+    fresh = msgspec.structs.replace(features(camera="other"), published_ns=now_ns)
+    old = [
+        msgspec.structs.replace(features(index=index, run="older"), published_ns=old_ns + index) for index in range(4)
+    ]
+    aggregator.take(fresh)
+    assert len(aggregator.read_backs) == 1
+    aggregator.take(*old)
+    assert aggregator.read_backs[1:] == [(0, old_ns // 10**6 - 60_000)]

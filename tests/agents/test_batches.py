@@ -213,3 +213,20 @@ def test_what_is_left_of_a_revoked_assignment_is_dropped_even_if_kafka_counts_fr
     stream.channel.queue.empty = lambda: len(taken) > 0 or tenure.number > 0
     asyncio.run(collect(cast("Any", stream), cast("Window", taker), limit=10))
     assert taken == [(1, [0]), (1, [1])]
+
+
+def test_a_batch_of_an_assignment_that_is_over_is_not_acknowledged() -> None:
+    """Its offsets would be taken for those of the next assignment, which reads on from elsewhere."""
+
+    async def main() -> None:
+        bench = Bench()
+        await bench.window.submit([_event(0)])
+        await bench.sent(1)
+        bench.window.tenure.revoke(1)
+        bench.window.tenure.assign()
+        bench.publisher.reports[0](None, 0)
+        await _settle()
+        assert bench.settled == []
+        assert not bench.window.busy
+
+    asyncio.run(main())

@@ -62,3 +62,10 @@ def test_whoever_commits_within_the_limit_is_never_stalled(steps: list[tuple[int
     for committed, (ahead, pause_s) in enumerate(steps):
         assert watch.look({TILES: Standing(committed, 0, committed + ahead)}, now_s) == []
         now_s += pause_s
+
+
+def test_a_worker_that_handles_records_of_a_long_batch_does_not_stand_still() -> None:
+    watch = StallWatch(LIMITS)
+    for second in range(40):
+        assert watch.look({TILES: Standing(5, 0, 90, steps=second // 8)}, second) == []
+    assert watch.look({TILES: Standing(5, 0, 90, steps=4)}, 50) == [TILES]
