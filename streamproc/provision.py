@@ -175,6 +175,25 @@ def require_topics(settings: Settings) -> int:
     return counts[names[0]]
 
 
+def topics_changed(settings: Settings, *, partitions: int) -> str | None:
+    """What makes it impossible for a worker to go on: a topic that is gone, or has other partitions; None if nothing.
+
+    Raises:
+        BrokerError: The broker does not answer.
+    """
+    existing = cluster_metadata(settings).topics
+    for spec in _specs(settings):
+        if spec.name not in existing:
+            return f"topic {spec.name} was deleted while the worker ran: run streamproc topics create, start it again"
+        have = len(existing[spec.name].partitions)
+        if have != partitions:
+            return (
+                f"topic {spec.name} has {have} partitions now, it had {partitions} when the worker started: all topics"
+                " need the same number for good; create topics anew with another STREAMPROC_PREFIX"
+            )
+    return None
+
+
 def wait_for_group(settings: Settings, *, members: int, timeout_s: float, check: Callable[[], None]) -> None:
     """Wait until the workers' group has `members` members and has shared out its partitions.
 

@@ -12,6 +12,7 @@ from streamproc.agents.progress import Progress
 from streamproc.agents.stall import TP, StallWatch, Standing
 from streamproc.app import Wiring
 from streamproc.errors import BrokerError, StreamprocError
+from streamproc.provision import topics_changed
 from streamproc.settings import Settings
 from streamproc.topics import Topics
 
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _LOOKS_IN_STALL = 10
 _FOLLOW_S = 1.0
+_TOPICS_S = 5.0
 
 
 async def watch_for_stalls(settings: Settings, wiring: Wiring, *, fail: Callable[[BaseException], None]) -> None:
@@ -76,6 +78,25 @@ async def _bounds(consumer: Any, assigned: tuple[TP, ...]) -> dict[TP, tuple[int
         firsts, ends = await consumer.firsts(topic, numbers), await consumer.ends(topic, numbers)
         bounds |= {TP(topic, number): (firsts[number], ends[number]) for number in numbers}
     return bounds
+
+
+async def watch_topics(settings: Settings, *, partitions: int, fail: Callable[[BaseException], None]) -> None:
+    """End the worker when a topic is gone or has other partitions.
+
+    It must be seen twice: a broker that has just started may not know all topics yet.
+    """
+    before: str | None = None
+    while True:
+        await asyncio.sleep(_TOPICS_S)
+        try:
+            changed = await asyncio.to_thread(topics_changed, settings, partitions=partitions)
+        except BrokerError:
+            continue  # told by the others here
+        if changed is not None and changed == before:
+            log.critical("%s", changed)  # at once: without its topics the worker may have to be ended by force
+            fail(BrokerError(changed))
+            return
+        before = changed
 
 
 async def follow_backlog(settings: Settings, wiring: Wiring, *, partitions: int) -> None:

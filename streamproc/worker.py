@@ -22,7 +22,7 @@ from streamproc.operators.pipeline import Pipeline
 from streamproc.provision import require_topics
 from streamproc.publisher import Publisher
 from streamproc.settings import Settings
-from streamproc.watch import follow_backlog, watch_for_stalls
+from streamproc.watch import follow_backlog, watch_for_stalls, watch_topics
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ class _Run:
                 self._observe(wiring),
                 watch_for_stalls(self._settings, wiring, fail=self._fail),
                 follow_backlog(self._settings, wiring, partitions=partitions),
+                watch_topics(self._settings, partitions=partitions, fail=self._fail),
             )
         ]
         log.info("worker starts: role %s, pipeline %s, group %s", role, pipeline.name, app.conf.id)

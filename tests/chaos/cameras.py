@@ -84,9 +84,9 @@ class RoadSender:
     def release(self) -> None:
         """Send what was held back, and hold back no more."""
         self._road.hold = lambda _header: False
-        held, self._held = self._held, []
-        for record in held:
+        for record in self._held:
             self._publisher.send(**record)
+        self._held.clear()  # not before: a flush in between must see them
 
     def flush(self, timeout_s: float) -> int:
         """Wait for reports; returns how many are missing, held ones included."""
