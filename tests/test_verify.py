@@ -177,6 +177,7 @@ def test_each_repeated_event_is_named_and_worse_if_it_says_something_else(
 ) -> None:
     told = clean_log(data, frames)
     records = [event_record(key) for key in told]
+    originals = dict(zip(told, records, strict=True))
     twice: set[FrameKey | None] = set()
     differing: set[FrameKey | None] = set()
     for key in data.draw(st.lists(st.sampled_from(told), max_size=4, unique=True)) if told else []:
@@ -187,7 +188,8 @@ def test_each_repeated_event_is_named_and_worse_if_it_says_something_else(
             "pipeline": event_record(key, pipeline="other"),
         }[how]
         (twice if how == "worked out again" else differing).add(key)
-        records.insert(data.draw(st.integers(told.index(key) + 1, len(records))), again)
+        first = next(place for place, record in enumerate(records) if record is originals[key])
+        records.insert(data.draw(st.integers(first + 1, len(records))), again)
     verdict = judged(ledger_of(frames), records)
     expected = {kind: keys for kind, keys in (("twice", twice), ("differing", differing)) if keys}
     assert {kind: keys for kind, keys in named(verdict).items() if kind != "lost"} == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ def main(arguments: list[str]) -> int:
     figures: dict[str, dict[str, Any]] = {}
     for part in given.part or parts:
         _say(f"{part}, seed {given.seed}")
+        shutil.rmtree(folder / part, ignore_errors=True)  # of a run before, with the same seed
         try:
             figures[part] = runs[part](folder / part)
         except AssertionError as error:

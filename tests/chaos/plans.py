@@ -113,7 +113,7 @@ def results_refused(cluster: Cluster, folder: Path, bug: str) -> Verdict:
         cluster,
         folder,
         _one_worker(bug),
-        frames=150,
+        frames=400,  # long enough that tiles still come when the first events are seen
         fps=25,
         frame_deadline_s=DEADLINE_S,
     ) as one:
