@@ -90,7 +90,8 @@ class RoadSender:
 
     def flush(self, timeout_s: float) -> int:
         """Wait for reports; returns how many are missing, held ones included."""
-        return self._publisher.flush(timeout_s) + len(self._held)
+        held = len(self._held)  # before the flush: what is released meanwhile is missing still
+        return self._publisher.flush(timeout_s) + held
 
     def close(self, *, timeout_s: float) -> int:
         """Nothing: the publisher is not ours."""
