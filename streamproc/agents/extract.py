@@ -104,7 +104,16 @@ class Extractor:
             if header is None:
                 return None
             value = wire.encode_features(self._refused(header, message, started_ns, bad))
+            if not self._acceptable(value):
+                return None  # the aggregator would refuse a frame like that, with a second dead letter
         return header, value
+
+    def _acceptable(self, value: bytes) -> bool:
+        try:
+            wire.decode_features(value, max_frame_pixels=self.settings.max_frame_pixels)
+        except BadMessage:
+            return False
+        return True
 
     def _features(self, header: TileHeader, message: Message, started_ns: int) -> Features:
         payload, rect = guard.value_bytes(message), header.rect
