@@ -81,7 +81,7 @@ def create_app(
     """
     app = _faust_app(settings)
     app.lease = Lease(settings.session_timeout_s)
-    app.before_revoke = partial(_settle, windows := list[Window]())
+    app.before_revoke = partial(settle, windows := list[Window](), timeout_s=LET_GO_S)
     tenure = Tenure()
     app.on_partitions_assigned.connect(partial(_assigned, tenure, metrics), weak=False)
     pools: list[ThreadPoolExecutor] = []
@@ -149,9 +149,9 @@ def watched(task: asyncio.Task[Any], crash: Crash) -> asyncio.Task[Any]:
     return task
 
 
-async def _settle(windows: Sequence[Window]) -> None:
+async def settle(windows: Sequence[Window], *, timeout_s: float) -> None:
     """Wait, for a bounded time, until what is under way is delivered and acknowledged."""
-    deadline_s = time.monotonic() + LET_GO_S
+    deadline_s = time.monotonic() + timeout_s
     while any(window.busy for window in windows) and time.monotonic() < deadline_s:
         await asyncio.sleep(0.02)
 

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import uvloop
 
-from streamproc.app import Role, Wiring, create_app, watched
+from streamproc.app import Role, Wiring, create_app, settle, watched
 from streamproc.errors import StreamprocError
 from streamproc.memory import keep_freed_memory
 from streamproc.metrics import Metrics, exported
@@ -141,7 +141,7 @@ class _Run:
             app.consumer.stop_flow()
             app.flow_control.suspend()
             app.flow_control.clear()
-            await _drain(wiring, timeout_s=self._settings.shutdown_s / 2)
+            await settle(wiring.windows, timeout_s=self._settings.shutdown_s / 2)
         await app.stop()
         for pool in wiring.pools:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -166,12 +166,6 @@ class _Run:
             if self._parent_pid is not None and os.getppid() != self._parent_pid:
                 log.warning("the process that started this worker is gone, stopping")
                 self._stop.set()
-
-
-async def _drain(wiring: Wiring, *, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while any(window.busy for window in wiring.windows) and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
 
 
 def _lag(wiring: Wiring) -> dict[str, int]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamproc.publisher import ROOM_S
+
 MARGIN_S = 0.5
-ROOM_S = 0.5  # a queue without room is waited for
 EARLIER_S = 0.5
 
 
