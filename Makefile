@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 UNIT := -m "not kafka"
+AT_ONCE := --numprocesses auto --dist worksteal
 MATRIX ?= 3.11 3.12 3.13
 
 .PHONY: demo test check unit format lint types matrix wheel wheel-check bench chaos chaos-short lock clean help
@@ -23,10 +24,11 @@ demo: $(STAMP)        ## run everything at once on this machine; report in demo-
 	$(BIN)/streamproc demo --out demo-out
 
 test: $(STAMP)        ## all tests, on a real broker
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(UNIT) $(AT_ONCE)
+	$(BIN)/python -m pytest -m kafka
 
 unit: $(STAMP)        ## tests that need no broker
-	$(BIN)/python -m pytest $(UNIT)
+	$(BIN)/python -m pytest $(UNIT) $(AT_ONCE)
 
 check: lint types test  ## what CI runs: format, lint, types, all tests
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Literal
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from faust.types.auth import CredentialsT
 
 from streamproc.agents.assemble import Aggregation, add_assemble_agent
@@ -81,7 +82,7 @@ def create_app(
     """
     app = _faust_app(settings)
     app.lease = Lease(settings.session_timeout_s)
-    app.before_revoke = partial(settle, windows := list[Window](), timeout_s=LET_GO_S)
+    app.before_revoke = partial(finish, app, windows := list[Window](), timeout_s=LET_GO_S)
     tenure = Tenure()
     app.on_partitions_assigned.connect(partial(_assigned, tenure, metrics), weak=False)
     pools: list[ThreadPoolExecutor] = []
@@ -102,7 +103,9 @@ def create_app(
     if role in {"aggregate", "all"}:
         pools.append(ThreadPoolExecutor(1, thread_name_prefix="assemble"))
         events = RenewablePublisher(partial(_events_publisher, settings, app.lease))
-        aggregation = Aggregation(settings, metrics=metrics, read_back=partial(read_back, settings), lease=app.lease)
+        aggregation = Aggregation(
+            settings, pipeline=pipeline, metrics=metrics, read_back=partial(read_back, settings), lease=app.lease
+        )
         lost = partial(_lost, app, aggregation, events, crash)
         add_assemble_agent(
             app, aggregation, settings=settings, make_window=partial(window, pools[-1], fenced=events, lost=lost)
@@ -147,6 +150,29 @@ def watched(task: asyncio.Task[Any], crash: Crash) -> asyncio.Task[Any]:
 
     task.add_done_callback(look)
     return task
+
+
+async def finish(app: StreamApp, windows: Sequence[Window], *, timeout_s: float) -> None:
+    """Take nothing more, then settle what is under way: what would be begun now, somebody else does again."""
+    try:
+        if not app.consumer.assignment():
+            return
+    except ConsumerNotStarted:
+        return
+    app.consumer.stop_flow()
+    app.flow_control.suspend()
+    app.flow_control.clear()
+    await settle(windows, timeout_s=timeout_s)
+
+
+async def end_events(wiring: Wiring) -> None:
+    """Emit nothing more, before the group is left: who takes over reads back what was emitted at once."""
+    if wiring.windows:
+        over = wiring.windows[0].tenure.revoke(wiring.app.consumer_generation_id)  # what ends later is not acknowledged
+        if wiring.aggregation is not None:
+            wiring.aggregation.end(over)
+    if wiring.events is not None:
+        await asyncio.get_running_loop().run_in_executor(None, wiring.events.flush_or_renew, LET_GO_S)
 
 
 async def settle(windows: Sequence[Window], *, timeout_s: float) -> None:

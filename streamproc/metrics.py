@@ -64,6 +64,8 @@ class Metrics:
         self.open_frames = gauge("open_frames", "Frames waiting for tiles")
         self.open_bytes = gauge("open_frame_bytes", "Features held for frames that wait for tiles")
         self.assemble_seconds = latency("assemble_seconds", "Seam linking and merging of one frame")
+        self.steps_skipped = counter("steps_skipped", "Steps on whole frames that were due and gave nothing", "step")
+        self.occurrences = counter("occurrences", "Events of things that happened on frames", "kind", "what")
         self.stage_seconds = latency("stage_seconds", "Time of a frame in each stage", "stage")
         self.event_seconds = latency("event_latency_seconds", "Capture of a frame to its event", "camera")
         # the process

@@ -24,6 +24,8 @@ Outcome = Literal["complete", "partial", "expired", "rejected"]
 CODECS: tuple[Codec, ...] = ("jpeg", "png", "raw")
 OUTCOMES: tuple[Outcome, ...] = ("complete", "partial", "expired", "rejected")
 CHANNELS: dict[PixelFormat, int] = {"gray8": 1, "bgr8": 3}
+PATCH_BYTES: dict[str, int] = {"u1": 1, "f4": 4}
+"""Of one value of a `Patch`, by kind."""
 
 
 class Rect(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -193,12 +195,18 @@ class Boxes(msgspec.Struct, frozen=True, kw_only=True, tag="boxes"):
         xyxy: float32 little-endian, N rows of x1, y1, x2, y2.
         score: float32, N values in the detector's own scale.
         iou: Boxes of one label that overlap by at least this much are one object.
+        labels: One for each box, where they differ; empty: all are `label`.
+        tracks: Identity of each box over frames; empty: not followed.
+        figures: What else a step has to say of a whole frame.
     """
 
     label: str
     xyxy: bytes
     score: bytes
     iou: float = 0.4
+    labels: list[str] = []
+    tracks: list[str] = []
+    figures: dict[str, float] = {}
 
 
 class Histogram(msgspec.Struct, frozen=True, kw_only=True, tag="histogram"):
@@ -217,7 +225,60 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True, tag="statistics"):
     high: list[int]
 
 
-Result: TypeAlias = EdgeMap | Points | Boxes | Histogram | Statistics
+class Patch(msgspec.Struct, frozen=True, kw_only=True, tag="patch"):
+    """Pixels of one tile's core on their way to a step that works on the whole frame.
+
+    Attributes:
+        channels: 0 for (rows, cols), 3 for (rows, cols, 3).
+        kind: "u1" (uint8) or "f4" (little-endian float32).
+        data: Row by row, without padding.
+    """
+
+    core: Rect
+    channels: int
+    kind: str
+    data: bytes
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True, tag="figures"):
+    """Named numbers, texts and lists of them about a whole frame; told in events as they are."""
+
+    values: dict[str, Any]
+
+
+class Labels(msgspec.Struct, frozen=True, kw_only=True, tag="labels"):
+    """What a classifier takes a whole frame for: (label, score in 0..1), best first."""
+
+    scores: list[tuple[str, float]]
+
+
+class Vitals(msgspec.Struct, frozen=True, kw_only=True, tag="vitals"):
+    """Exact sums over the core of a tile, or over a frame; they add up over tiles.
+
+    Attributes:
+        columns, rows: Of the frame's grid of cells, the same for all its tiles.
+        area: The cells that `cells` stands for, in cells.
+        cells: Sums of grey levels of each cell's pixels, as far as the tile has them, row by row, little-endian uint32.
+        pixels: How many.
+        total, squares: Sums of grey levels and of their squares.
+        bright: Pixels of 250 or above.
+        laplacian: Sum of squares of the 3x3 Laplacian of the smoothed picture, in 1/16 grey levels.
+        digest: Sum of all pixels, each weighted by its place, modulo 2^64; the same for the same pixels.
+    """
+
+    columns: int
+    rows: int
+    area: Rect
+    cells: bytes
+    pixels: int
+    total: int
+    squares: int
+    bright: int
+    laplacian: int
+    digest: int
+
+
+Result: TypeAlias = EdgeMap | Points | Boxes | Histogram | Statistics | Patch | Figures | Labels | Vitals
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,7 +302,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
         refusal: Set when the tile was refused; then there are no results.
     """
 
-    schema: int = 1
+    schema: int = 2
     tile: TileHeader
     partition: int
     offset: int
@@ -267,6 +328,22 @@ class DetectedObject(msgspec.Struct, frozen=True, kw_only=True):
     box: tuple[float, float, float, float]
     track: str | None = None
     source: str
+
+
+class Occurrence(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened on a frame (a track begins, a line is crossed) and gets an event of its own.
+
+    Attributes:
+        kind: Names the event's type: "track", "rule", "anomaly".
+        what: Of that kind: "new", "end", "crossed", "frozen", ...; with `subject` unique for one frame and step.
+        subject: What it is about: a track, a zone; may be empty.
+        data: JSON-able values of its own.
+    """
+
+    kind: str
+    what: str
+    subject: str = ""
+    data: dict[str, Any] = {}
 
 
 class EdgeSummary(msgspec.Struct, frozen=True, kw_only=True):

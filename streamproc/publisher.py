@@ -28,10 +28,11 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.1
 _FULL_WAIT_S = 0.005
 ROOM_S = 0.5  # longest wait for room of a record that has little time
+_TOO_LATE = "topic {topic}: an earlier record was not delivered in time, no more are sent"
 # librdkafka takes a batch for delivered when a later one of its partition is acknowledged before it. A broker that
 # knows nothing of the producer yet accepts any first number, so a first batch that was refused (the partition is just
 # being created, or moves) is lost. Measured right after topics were made: 4 to 16 of 192 records in one start of five.
-_INFERRED = "topic {topic}: a record was taken for delivered, but no broker has confirmed it; it may be lost"
+UNCONFIRMED = "a record was taken for delivered, but no broker has confirmed it; it may be lost"
 _BATCH_BYTES = 1_000_000  # the broker judges batches: one record too large, and all records beside it are refused
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
@@ -78,6 +79,7 @@ class Publisher:
             }
         )
         self._lock = threading.Lock()
+        self._gate = threading.Lock()  # held while a record is handed over, and while all are given up
         self._queued_bytes = 0
         self._expire_s = expire_s
         self._given_up = False
@@ -124,42 +126,47 @@ class Publisher:
                 producer can send no more.
         """
         size = len(value or b"")
+        held = size + len(key or b"") + sum(len(name) + len(content or b"") for name, content in headers)
         deadline = time.monotonic() + timeout_s
-        self._wait_for_room(size, deadline=deadline, topic=topic)
+        self._wait_for_room(held, deadline=deadline, topic=topic)
 
         self._expire()
-        if self._given_up:
-            raise RecordRefused(f"topic {topic}: an earlier record was not delivered in time, no more are sent")
         number = self._sent = self._sent + 1
 
         def report(error: KafkaError | None, message: Message) -> None:
-            self._unreported.pop(number, None)
             offset = None if error else message.offset()
             problem = None if error is None else _problem(error, topic=topic, size=size)
             if problem is None and offset is None:
-                problem = DeliveryError(_INFERRED.format(topic=topic))
-            self._count(size, problem)
+                problem = DeliveryError(f"topic {topic}: {UNCONFIRMED}")
+            self._count(held, number, problem)
             if on_delivery is not None:
                 on_delivery(problem, offset)
 
         with self._lock:
-            self._queued_bytes += size
+            self._queued_bytes += held
             self._unreported[number] = time.monotonic()
         while True:
             try:
-                self._producer.produce(
-                    topic, value, key, partition=partition, headers=list(headers), on_delivery=report
-                )
+                self._hand_over(topic, value, key, partition=partition, headers=list(headers), on_delivery=report)
             except BufferError:
                 if time.monotonic() > deadline:
-                    self._unqueue(size, number)
+                    self._unqueue(held, number)
                     raise RecordRefused(_full(topic)) from None
                 time.sleep(_FULL_WAIT_S)
             except KafkaException as error:
-                self._unqueue(size, number)
+                self._unqueue(held, number)
                 raise RecordRefused(_explain(error.args[0], topic=topic, size=size)) from None
+            except RecordRefused:
+                self._unqueue(held, number)
+                raise
             else:
                 return
+
+    def _hand_over(self, topic: str, value: bytes | None, key: bytes | None, **more: Any) -> None:
+        with self._gate:  # nothing may follow what was given up
+            if self._given_up:
+                raise RecordRefused(_TOO_LATE.format(topic=topic))
+            self._producer.produce(topic, value, key, **more)
 
     def flush(self, timeout_s: float) -> int:
         """Wait for the reports of all queued records; returns how many are still missing."""
@@ -178,8 +185,7 @@ class Publisher:
 
     def abandon(self) -> None:
         """Deliver nothing more: what is queued or under way is reported as failed, what is sent later refused."""
-        self._given_up = True
-        self._producer.purge()
+        self._give_up()
         self._stop.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout=5)
@@ -196,8 +202,9 @@ class Publisher:
             self._queued_bytes -= size
             self._unreported.pop(number, None)
 
-    def _count(self, size: int, error: Exception | None) -> None:
+    def _count(self, size: int, number: int, error: Exception | None) -> None:
         with self._lock:
+            self._unreported.pop(number, None)
             self._queued_bytes -= size
             if error is None:
                 self.acked += 1
@@ -216,6 +223,10 @@ class Publisher:
         with self._lock:
             oldest_s = next(iter(self._unreported.values()), None)
         if oldest_s is not None and time.monotonic() - oldest_s > self._expire_s:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        with self._gate:
             self._given_up = True
             self._producer.purge()
 
@@ -223,11 +234,12 @@ class Publisher:
 class RenewablePublisher:
     """A publisher for records that may only be delivered in time or not at all, replaced when one was not.
 
-    Used by one thread to send and by another to renew.
+    Used by one thread to send and by others to renew.
     """
 
     def __init__(self, make: Callable[[], Publisher]) -> None:
         self._make = make
+        self._renewing = threading.Lock()
         self._publisher = make().start()
 
     @property
@@ -246,8 +258,9 @@ class RenewablePublisher:
 
     def renew(self) -> None:
         """Deliver nothing of what is queued, and begin anew."""
-        old, self._publisher = self._publisher, self._make().start()
-        old.abandon()
+        with self._renewing:
+            old, self._publisher = self._publisher, self._make().start()
+            old.abandon()
 
     def close(self, *, timeout_s: float) -> int:
         """Flush, then stop; returns how many records have no report."""

@@ -17,7 +17,11 @@ from streamproc.wire import Headers
 _T = TypeVar("_T")
 _POLL_S = 0.2
 _ANSWER_S = 10.0
-_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # new topic, or a move
+_NO_LEADER_YET = (  # a new topic, or a leader that has just changed
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+)
 _PASSING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)  # the client goes on trying; a stall ends it
 
 
@@ -117,6 +121,7 @@ class TopicReader:
             record = self._within(message, left)
             if record is not None:
                 yield record
+                last = time.monotonic()  # the caller may have taken its time
         self._consumer.unassign()
 
     def _within(self, message: Message, left: dict[int, int]) -> Record | None:

@@ -1,20 +1,15 @@
-"""Values to bytes and back: the only module that knows how messages look on the wire.
+"""Values to bytes and back: how tiles, features and pictures look on the wire.
 
 A tile is a record whose value is the encoded picture alone and whose `tile` header is a msgpack map; features are
-msgpack; an event is CloudEvents 1.0 in Kafka's binary mode. Whatever comes from outside is judged here, before any
-pixel is decoded: lengths, numbers, sizes, the geometry of the cut, digests. What is wrong raises `BadMessage` with
-its reason. Golden messages of each schema version stand in `tests/data/`.
-
-References:
-    CloudEvents 1.0 and its Kafka protocol binding, https://github.com/cloudevents/spec
+msgpack; events stand in `cloudevents.py`. Whatever comes from outside is judged here, before any pixel is decoded:
+lengths, numbers, sizes, the geometry of the cut, digests. What is wrong raises `BadMessage` with its reason. Golden
+messages of each schema version stand in `tests/data/`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import msgspec
@@ -23,15 +18,25 @@ import xxhash
 from numpy.typing import NDArray
 
 from streamproc.errors import BadMessage, Reason
-from streamproc.model import CHANNELS, EdgeMap, Features, FrameEvent, FrameKey, Points, Result, TileHeader
+from streamproc.model import (
+    CHANNELS,
+    PATCH_BYTES,
+    Boxes,
+    EdgeMap,
+    Features,
+    FrameKey,
+    Patch,
+    Points,
+    Result,
+    TileHeader,
+)
 
 Headers: TypeAlias = list[tuple[str, bytes]]
 RawHeaders: TypeAlias = Sequence[tuple[str, bytes | None]]
 """Headers as Kafka has them: a value may be null."""
 
 TILE_SCHEMA = 1
-FEATURES_SCHEMA = 1
-FRAME_EVENT_TYPE = "io.streamproc.frame.v1"
+FEATURES_SCHEMA = 2
 TILE_HEADER = "tile"
 CONTENT_TYPES = {"jpeg": b"image/jpeg", "png": b"image/png", "raw": b"application/octet-stream"}
 
@@ -48,8 +53,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _pack = msgspec.msgpack.Encoder()
 _tile_header = msgspec.msgpack.Decoder(TileHeader)
 _features = msgspec.msgpack.Decoder(Features)
-_json = msgspec.json.Encoder()
-_frame_event = msgspec.json.Decoder(FrameEvent)
 
 
 def digest_payload(payload: bytes) -> bytes:
@@ -268,78 +271,15 @@ def _check_result(name: str, result: object, tile: TileHeader) -> None:
             and len(result.descriptors) in (0, count * result.descriptor_bytes)
         )
         _require(fits, "length", f"step {name}: points of unequal lengths")
-
-
-# --- events ------------------------------------------------------------------------------------------------------
-
-
-def event_id(key: FrameKey, *, pipeline: str, kind: str = "frame") -> str:
-    """Deterministic id: the same frame through the same pipeline is the same event, however often it is computed."""
-    text = "\0".join((key.camera, key.run, str(key.sequence), pipeline, kind))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def event_time(captured_ns: int) -> str:
-    """RFC 3339 in UTC with microseconds."""
-    moment = datetime.fromtimestamp(captured_ns // 10**9, tz=UTC) + timedelta(microseconds=captured_ns % 10**9 // 1000)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def encode_frame_event(event: FrameEvent) -> tuple[Headers, bytes]:
-    """Headers and value of an event record, CloudEvents binary mode."""
-    key = event.key
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": event_id(key, pipeline=event.evidence.pipeline),
-        "ce_source": f"/cameras/{event.camera}",
-        "ce_type": FRAME_EVENT_TYPE,
-        "ce_subject": f"{event.run}/{event.sequence}",
-        "ce_time": event_time(event.captured_ns),
-        "content-type": "application/json",
-    }
-    return [(name, value.encode()) for name, value in headers.items()], _json.encode(event)
-
-
-def decode_frame_event(value: bytes | None) -> FrameEvent:
-    """Read the data of a frame event.
-
-    Raises:
-        BadMessage: `envelope`.
-    """
-    try:
-        return _frame_event.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadMessage("envelope", f"event: {error}") from None
-
-
-def event_key(headers: Iterable[tuple[str, bytes]] | None) -> FrameKey | None:
-    """Which frame an event record tells of, from its headers alone; None if it is not a frame event."""
-    found = dict(headers or ())
-    if found.get("ce_type") != FRAME_EVENT_TYPE.encode():
-        return None
-    camera = found.get("ce_source", b"").decode(errors="replace").removeprefix("/cameras/")
-    run, slash, sequence = found.get("ce_subject", b"").decode(errors="replace").rpartition("/")
-    if not (camera and run and slash and sequence.isdecimal()):
-        return None
-    return FrameKey(camera, run, int(sequence))
-
-
-def structured_event(headers: Iterable[tuple[str, bytes]] | None, value: bytes | None) -> dict[str, Any]:
-    """An event record as one CloudEvents structured-mode JSON object (a line of `events.jsonl`).
-
-    Raises:
-        BadMessage: `envelope`: the value is not JSON.
-    """
-    attributes: dict[str, Any] = {}
-    for name, raw in headers or ():
-        if name.startswith("ce_"):
-            attributes[name.removeprefix("ce_")] = raw.decode(errors="replace")
-        elif name == "content-type":
-            attributes["datacontenttype"] = raw.decode(errors="replace")
-    try:
-        return {**attributes, "data": msgspec.json.decode(value or b"")}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadMessage("envelope", f"event: {error}") from None
+    elif isinstance(result, Patch):
+        size = tile.core.area * max(1, result.channels) * PATCH_BYTES.get(result.kind, 0)
+        fits = result.core == tile.core and result.channels in (0, 3) and len(result.data) == size > 0
+        _require(fits, "length", f"step {name}: pixels do not fill their core")
+    elif isinstance(result, Boxes):
+        count = len(result.score) // 4
+        fits = len(result.score) == 4 * count and len(result.xyxy) == 16 * count
+        named = len(result.labels) in (0, count) and len(result.tracks) in (0, count)
+        _require(fits and named, "length", f"step {name}: boxes of unequal lengths")
 
 
 # --- pictures for viewers ----------------------------------------------------------------------------------------

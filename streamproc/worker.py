@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import uvloop
 
-from streamproc.app import Role, Wiring, create_app, settle, watched
+from streamproc.app import Role, Wiring, create_app, end_events, finish, watched
 from streamproc.errors import StreamprocError
 from streamproc.memory import keep_freed_memory
 from streamproc.metrics import Metrics, exported
@@ -138,10 +138,10 @@ class _Run:
         alarm.start()
         app = wiring.app
         if self._failure is None:
-            app.consumer.stop_flow()
-            app.flow_control.suspend()
-            app.flow_control.clear()
-            await settle(wiring.windows, timeout_s=self._settings.shutdown_s / 2)
+            await finish(app, wiring.windows, timeout_s=self._settings.shutdown_s / 2)
+            consumer: Any = app.consumer  # ours, but Faust's type
+            await consumer.commit_all()
+        await end_events(wiring)
         await app.stop()
         for pool in wiring.pools:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -19,7 +19,7 @@ def _validator(name: str) -> Draft202012Validator:
     return Draft202012Validator(schema)
 
 
-_DATA = {"io.streamproc.frame.v1": _validator("frame.v1.json")}
+_DATA = {f"io.streamproc.{kind}.v1": _validator(f"{kind}.v1.json") for kind in ("frame", "track", "rule", "anomaly")}
 
 
 def check_event(event: Mapping[str, Any]) -> None:

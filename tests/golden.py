@@ -18,6 +18,7 @@ from streamproc.model import (
     EdgeMap,
     Features,
     Histogram,
+    Patch,
     Points,
     Rect,
     Refusal,
@@ -80,6 +81,7 @@ def _features(**changes: Any) -> Features:
             "orb": Points(xy=floats, response=floats[:8], descriptors=bytes(64), descriptor_bytes=32, limit=500),
             "faces": Boxes(label="face", xyxy=floats, score=floats[:4]),
             "gray_histogram": Histogram(counts=[[1, 2, 3]]),
+            "@frame": Patch(core=header.core, channels=0, kind="u1", data=bytes(256)),
             "statistics": Statistics(count=256, total=[1000], squares=[9000], low=[0], high=[250]),
         },
         thumbnail=bytes(64),
@@ -89,7 +91,7 @@ def _features(**changes: Any) -> Features:
 
 
 def messages() -> dict[str, Golden]:
-    """Every golden message by file name, as made from today's code."""
+    """Every golden message of today's schemas by file name, as made from today's code."""
     header, value = _tile()
     good = wire.tile_headers(header)
     packed = good[0][1]
@@ -104,6 +106,8 @@ def messages() -> dict[str, Golden]:
 
     edges = EdgeMap(core=header.core, decided=b"short", loose_at=b"", loose_bits=b"")
     points = Points(xy=bytes(4), response=bytes(8))
+    patch = Patch(core=header.core, channels=3, kind="u1", data=bytes(256))
+    boxes = Boxes(label="face", xyxy=bytes(32), score=bytes(8), labels=["one"])
     whole = wire.encode_features(_features())
     newer = msgspec.msgpack.encode({**msgspec.msgpack.decode(packed), "schema": 2, "surprise": 1})
     return {
@@ -136,8 +140,8 @@ def messages() -> dict[str, Golden]:
         "tile-refused-halo": tile("limits", halo=5000),
         "tile-refused-sequence": tile("limits", sequence=-1),
         "tile-refused-short-digest": tile("envelope", frame_digest=b"x"),
-        "features-v1": features("ok", whole),
-        "features-v1-refusal": features(
+        "features-v2": features("ok", whole),
+        "features-v2-refusal": features(
             "ok",
             wire.encode_features(_features(results={}, refusal=Refusal(reason="decode", detail="broken"))),
         ),
@@ -145,6 +149,8 @@ def messages() -> dict[str, Golden]:
         "features-refused-cut": features("envelope", whole[:-5]),
         "features-refused-newer-schema": features("schema", wire.encode_features(_features(schema=9))),
         "features-refused-edge-map": features("length", wire.encode_features(_features(results={"edges": edges}))),
+        "features-refused-patch": features("length", wire.encode_features(_features(results={"@gray": patch}))),
+        "features-refused-boxes": features("length", wire.encode_features(_features(results={"faces": boxes}))),
         "features-refused-points": features("length", wire.encode_features(_features(results={"orb": points}))),
     }
 

@@ -87,7 +87,7 @@ def test_a_refused_setting_is_named_wherever_it_comes_from() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[[step]]\noperator = "cany"\n', ["cany", "canny", "harris"]),
+        ('[[step]]\noperator = "cany"\n', ["cany", "canny", "streamproc operators"]),
         ('[[step]]\noperator = "canny"\nlow = "much"\n', ["low", "much"]),
         ('[[step]]\noperator = "canny"\nwidth = 3\n', ["width", "low", "high"]),
         ('[[step]]\noperator = "gaussian"\nksize = 4\n', ["ksize", "odd"]),

@@ -76,3 +76,25 @@ def test_when_one_record_is_late_all_are_given_up_and_no_more_are_taken() -> Non
     finally:
         publisher.abandon()
     assert (publisher.acked, publisher.queued_bytes) == (0, 0)
+
+
+def test_what_is_unreported_changes_under_the_lock_alone() -> None:
+    """Reports come on one thread while another looks for the oldest record."""
+    publisher = Publisher(load_settings(bootstrap="127.0.0.1:1"), client_id="test", expire_s=0.3).start()
+    guarded: list[bool] = []
+
+    class Guarded(dict[int, float]):
+        def pop(self, *args: Any) -> Any:
+            guarded.append(publisher._lock.locked())
+            return super().pop(*args)
+
+    publisher._unreported = Guarded()
+    reports: list[object] = []
+    try:
+        publisher.send(
+            topic="t", partition=0, key=b"k", value=b"v", headers=[], on_delivery=lambda *said: reports.append(said)
+        )
+        wait_until(lambda: bool(reports), "it is reported", timeout_s=10)
+    finally:
+        publisher.abandon()
+    assert guarded == [True]

@@ -63,7 +63,8 @@ def test_each_command_and_option_of_the_readme_exists(words: list[str]) -> None:
         command = command.commands[words[len(path)]]
         path.append(words[len(path)])
     assert path, f"streamproc {' '.join(words)}"
-    assert not hasattr(command, "commands"), f"streamproc {' '.join(path)} needs a command"
+    runs = not hasattr(command, "commands") or command.invoke_without_command
+    assert runs, f"streamproc {' '.join(path)} needs a command"
     shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*path, "--help"])
     assert (shown.exit_code, "Usage: " in shown.stdout) == (0, True)
     for option in (word.partition("=")[0] for word in words if word.startswith("-")):
@@ -84,12 +85,14 @@ def test_each_make_target_and_each_extra_of_the_readme_exists() -> None:
         assert not extra or extra in project["optional-dependencies"]
 
 
-def test_the_pipeline_of_the_readme_is_accepted(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
-    (tmp_path / "night.toml").write_text(text)
+def test_the_pipelines_of_the_readme_are_accepted(tmp_path: Path) -> None:
     assert "streamproc pipeline check night.toml" in TEXT
-    done = streamproc("pipeline", "check", "night.toml", cwd=tmp_path)
-    assert (done.code, done.err) == (0, "")
+    texts = blocks("toml")
+    assert len(texts) == 2
+    for text in texts:
+        (tmp_path / "night.toml").write_text(text)
+        done = streamproc("pipeline", "check", "night.toml", cwd=tmp_path)
+        assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.kafka

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.cutting import encode_frame
-from streamproc import wire
+from streamproc import cloudevents, wire
 from streamproc.deadletters import read_letter
 from streamproc.errors import LedgerError, Reason
 from streamproc.ledger import Ledger, LedgerFrame, Sent, UnsentFrame, line_of
@@ -91,7 +91,7 @@ def event_record(key: FrameKey, *, outcome: Outcome = "complete", pipeline: str 
         evidence=Evidence(topic="tiles", offsets={"3": (emitted_ns, emitted_ns)}, pipeline=pipeline, operators={}),
         latency_ms={"total": float(emitted_ns)},
     )
-    headers, value = wire.encode_frame_event(event)
+    headers, value = cloudevents.encode_frame_event(event)
     return Record(
         topic="events",
         partition=camera_partition(key.camera, PARTITIONS),

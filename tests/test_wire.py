@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc import wire
+from streamproc import cloudevents, wire
 from streamproc.errors import BadMessage
 from streamproc.model import Evidence, FrameEvent, FrameKey, TileHeader
 from tests.features import tile_header
@@ -49,7 +49,7 @@ def test_golden_messages_are_read_or_refused_as_they_always_were(path: Path, mon
 
 
 def test_every_golden_message_is_stored_and_today_s_code_still_writes_the_same() -> None:
-    assert {path.stem for path in FILES} == set(messages())
+    assert {path.stem for path in FILES} == set(messages()) | {"features-v1", "features-v1-refusal"}
     for name, message in messages().items():
         assert _read(FOLDER / f"{name}.msgpack") == message, name
 
@@ -122,8 +122,8 @@ def _event(**changes: object) -> FrameEvent:
 
 
 def test_an_event_is_a_cloudevent_whose_id_depends_on_what_it_says_alone() -> None:
-    headers, value = wire.encode_frame_event(_event())
-    again, _ = wire.encode_frame_event(_event(emitted_ns=5, latency_ms={}))
+    headers, value = cloudevents.encode_frame_event(_event())
+    again, _ = cloudevents.encode_frame_event(_event(emitted_ns=5, latency_ms={}))
     named = dict(headers)
     assert named["ce_specversion"] == b"1.0"
     assert named["ce_type"] == b"io.streamproc.frame.v1"
@@ -131,16 +131,16 @@ def test_an_event_is_a_cloudevent_whose_id_depends_on_what_it_says_alone() -> No
     assert named["ce_subject"] == b"file-1/7"
     assert named["ce_time"] == b"2026-01-01T00:00:00.123456Z"
     assert named["ce_id"] == dict(again)["ce_id"]
-    assert wire.event_key(headers) == FrameKey("gate-1", "file-1", 7)
-    assert wire.decode_frame_event(value) == _event()
-    structured = wire.structured_event(headers, value)
+    assert cloudevents.event_key(headers) == FrameKey("gate-1", "file-1", 7)
+    assert cloudevents.decode_frame_event(value) == _event()
+    structured = cloudevents.structured_event(headers, value)
     assert structured["id"] == named["ce_id"].decode()
     assert structured["data"]["sequence"] == 7
 
 
 @pytest.mark.parametrize("changes", [{"camera": "gate-2"}, {"run": "file-2"}, {"sequence": 8}])
 def test_another_frame_has_another_event_id(changes: dict[str, object]) -> None:
-    one, other = wire.encode_frame_event(_event())[0], wire.encode_frame_event(_event(**changes))[0]
+    one, other = cloudevents.encode_frame_event(_event())[0], cloudevents.encode_frame_event(_event(**changes))[0]
     assert dict(one)["ce_id"] != dict(other)["ce_id"]
 
 

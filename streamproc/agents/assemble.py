@@ -7,33 +7,41 @@ that is still open; what was emitted already is read back from the events topic.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import msgspec
 from faust.types import EventT, Message, StreamT
 
-from streamproc import wire
+from streamproc import cloudevents, wire
 from streamproc.agents import guard
 from streamproc.agents.batches import Batch, MakeWindow, Window, collect
 from streamproc.agents.lease import Lease
 from streamproc.agents.transport import StreamApp
 from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
 from streamproc.aggregator.recognition import FrameView, frame_event, merge_frame
-from streamproc.errors import LeaseError
+from streamproc.aggregator.whole import WholeSteps
+from streamproc.errors import BadMessage, LeaseError
 from streamproc.metrics import Metrics
-from streamproc.model import Codec, FrameEvent, FrameKey, Pixels
+from streamproc.model import Codec, FrameEvent, Pixels
+from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pixels import encode, thumbnail
 from streamproc.settings import Settings
-from streamproc.topics import MAX_PICTURE_BYTES, Topics
+from streamproc.topics import MAX_PICTURE_BYTES, MAX_RECORD_BYTES, Topics
 
-ReadBack: TypeAlias = Callable[[int, int], Iterable[FrameKey]]
-"""(partition, since_ms) -> frames whose events are out, in log order."""
+log = logging.getLogger(__name__)
+
+ReadBack: TypeAlias = Callable[[int, int], Iterable[cloudevents.Emitted]]
+"""(partition, since_ms) -> a run's newest frame event, and events of frames after it whose own is not out."""
 
 TICK_S = 0.25
 _LEASE_LOOK_S = 0.02
+_EVENT_OVERHEAD_BYTES = 16 * 1024  # key and headers
+_OBJECTS_OF_A_LARGE_EVENT = 1000
 _CLOCK_MARGIN_MS = 60_000  # record timestamps come from several hosts
 
 
@@ -41,7 +49,9 @@ _CLOCK_MARGIN_MS = 60_000  # record timestamps come from several hosts
 class _Partition:
     tenure: int
     assembler: Assembler
+    steps: WholeSteps
     read_back_ms: int
+    said: set[str] = field(default_factory=set)  # ids of events that are out, of frames whose own is not
     next_picture_s: dict[str, float] = field(default_factory=dict)
 
 
@@ -56,8 +66,11 @@ class Aggregation:
             have not passed, whatever the clock says. Set from outside.
     """
 
-    def __init__(self, settings: Settings, *, metrics: Metrics, read_back: ReadBack, lease: Lease) -> None:
+    def __init__(
+        self, settings: Settings, *, pipeline: Pipeline, metrics: Metrics, read_back: ReadBack, lease: Lease
+    ) -> None:
         self._lease = lease
+        self._pipeline = pipeline
         self.taken: dict[int, int] = {}
         self.worked_off_until_s = float("-inf")
         self._settings = settings
@@ -145,36 +158,60 @@ class Aggregation:
             )
         )
         since_ms = int(message.timestamp * 1000)
-        partition = _Partition(tenure=tenure, assembler=assembler, read_back_ms=since_ms)
+        partition = _Partition(
+            tenure=tenure, assembler=assembler, steps=WholeSteps(self._pipeline), read_back_ms=since_ms
+        )
         self._resume(partition, message.partition, since_ms)
         self._partitions[message.partition] = partition
         return partition
 
     def _resume(self, partition: _Partition, number: int, since_ms: int) -> None:
-        """Learn which frames have been told of since a moment."""
+        """Learn which frames have been told of since a moment, and what was known after them."""
         partition.read_back_ms = since_ms
-        for key in self._read_back(number, since_ms - _CLOCK_MARGIN_MS):
-            partition.assembler.resume(key.camera, key.run, last_sequence=key.sequence)
+        for event in self._read_back(number, since_ms - _CLOCK_MARGIN_MS):
+            camera, run = event.key.camera, event.key.run
+            if not event.is_frame:
+                partition.said.add(event.id)
+                continue
+            partition.assembler.resume(camera, run, last_sequence=event.key.sequence)
+            if event.memory:
+                try:
+                    partition.steps.remember(camera, run, event.memory)
+                except BadMessage as error:
+                    log.warning("followers begin anew: %s", error.detail)
 
     def _emit(self, batch: Batch, number: int, partition: _Partition, closed: ClosedFrame) -> None:
         started_ns = time.time_ns()
         try:
-            view = merge_frame(closed)
+            view = merge_frame(closed, partition.steps)
         except Exception as error:  # noqa: BLE001 - results that do not fit are one rejected frame
             closed = closed.rejected(str(guard.as_bad_message(error)))
-            view = merge_frame(closed)
+            view = merge_frame(closed, partition.steps)
         event = frame_event(
             closed, view, tiles_topic=self._topics.tiles, assembling_ns=started_ns, emitted_ns=time.time_ns()
         )
         self._metrics.assemble_seconds.observe((event.emitted_ns - started_ns) / 1e9)
-        headers, value = wire.encode_frame_event(event)
-        if not self._may_emit(batch):
-            return
-        key = event.camera.encode()
-        batch.send(topic=self._topics.events, partition=number, key=key, value=value, headers=headers, fenced=True)
+        told = [cloudevents.encode_occurrence(event, step, occurrence) for step, occurrence in view.occurrences]
+        told.append(_fitting_event(event, partition.steps.memory(event.camera, event.run)))
+        for headers, value in told:
+            if not self._may_emit(batch):
+                return
+            identity = dict(headers)["ce_id"].decode()
+            if identity in partition.said:
+                partition.said.discard(identity)  # sent by a worker that died before the frame's own event
+                continue
+            batch.send(
+                topic=self._topics.events,
+                partition=number,
+                key=event.camera.encode(),
+                value=value,
+                headers=headers,
+                fenced=True,
+            )
         if view.preview is not None and self._picture_is_due(partition, event.camera):
             self._send_pictures(batch, number, event, view)
         self._count(closed, event)
+        self._count_steps(view)
 
     def _may_emit(self, batch: Batch) -> bool:
         """Wait until the batch's partitions are certainly this worker's; False when they are not any more.
@@ -220,6 +257,12 @@ class Aggregation:
                 ),
             )
 
+    def _count_steps(self, view: FrameView) -> None:
+        for step in view.skipped:
+            self._metrics.steps_skipped.labels(step).inc()
+        for _step, occurrence in view.occurrences:
+            self._metrics.occurrences.labels(occurrence.kind, occurrence.what).inc()
+
     def _count(self, closed: ClosedFrame, event: FrameEvent) -> None:
         metrics, camera = self._metrics, self._metrics.camera(event.camera)
         for outcome, count in closed.tiles.items():
@@ -230,6 +273,16 @@ class Aggregation:
                 metrics.event_seconds.labels(camera).observe(max(0.0, milliseconds / 1000))
             else:
                 metrics.stage_seconds.labels(stage).observe(max(0.0, milliseconds / 1000))
+
+
+def _fitting_event(event: FrameEvent, memory: bytes) -> tuple[wire.Headers, bytes]:
+    """The event of a frame as a record that the topic takes: results that make it too large are left out, and told."""
+    headers, value = cloudevents.encode_frame_event(event, memory=memory)
+    if len(value) + len(memory) > MAX_RECORD_BYTES - _EVENT_OVERHEAD_BYTES:
+        skipped = {step: {"skipped": "the event would be too large"} for step in event.features}
+        small = msgspec.structs.replace(event, features=skipped, objects=event.objects[:_OBJECTS_OF_A_LARGE_EVENT])
+        headers, value = cloudevents.encode_frame_event(small, memory=memory)
+    return headers, value
 
 
 def _fitting(pixels: Pixels, codec: Codec) -> bytes:

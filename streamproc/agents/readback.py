@@ -6,17 +6,16 @@ import logging
 import time
 from collections.abc import Iterable
 
-from streamproc.model import FrameKey
+from streamproc.cloudevents import Emitted, emitted
 from streamproc.reader import TopicReader
 from streamproc.settings import Settings
 from streamproc.topics import Topics
-from streamproc.wire import event_key
 
 log = logging.getLogger(__name__)
 
 
-def read_back(settings: Settings, partition: int, since_ms: int) -> Iterable[FrameKey]:
-    """The frames whose events stand in `partition` since `since_ms`, in log order.
+def read_back(settings: Settings, partition: int, since_ms: int) -> Iterable[Emitted]:
+    """The events that stand in `partition` since `since_ms`, in log order; only a run's newest with its memory.
 
     A frame's event is written after its features, so reading from the timestamp of the first features record that
     is not committed (with a margin for clocks) finds every event of a frame that will be read again.
@@ -24,9 +23,20 @@ def read_back(settings: Settings, partition: int, since_ms: int) -> Iterable[Fra
     Raises:
         BrokerError: The broker does not answer.
     """
-    started = time.monotonic()
+    started, count = time.monotonic(), 0
+    frames: dict[tuple[str, str], Emitted] = {}
+    unfinished: dict[tuple[str, str], list[Emitted]] = {}
     with TopicReader(settings, Topics(settings.prefix).events) as reader:
         start, end = reader.offset_at(partition, since_ms=since_ms), reader.bounds(partition)[1]
-        keys = [key for record in reader.read({partition: (start, end)}) if (key := event_key(record.headers))]
-    log.info("read back %d events of partition %d in %.2f s", len(keys), partition, time.monotonic() - started)
-    return keys
+        for record in reader.read({partition: (start, end)}):
+            if (event := emitted(record.headers)) is None:
+                continue
+            count += 1
+            stream = (event.key.camera, event.key.run)
+            if event.is_frame:
+                frames[stream] = event
+                unfinished.pop(stream, None)
+            else:
+                unfinished.setdefault(stream, []).append(event)
+    log.info("read back %d events of partition %d in %.2f s", count, partition, time.monotonic() - started)
+    return [*frames.values(), *(event for events in unfinished.values() for event in events)]

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 import aiokafka
 import faust
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, IllegalStateError, KafkaError, TopicAuthorizationFailedError
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, EventT, TransportT
+from faust.types import TP, EventT, Message, TransportT
 from faust.types.transports import ConsumerT
 from mode.services import WaitResults
 from mode.utils.queues import ThrowableQueue
@@ -120,7 +121,13 @@ class _Begun:
 
 
 class Consumer(driver.Consumer):
-    """Faust's consumer with its commits, its sleep and its tasks mended.
+    """Faust's consumer with its commits, its order, its sleep and its tasks mended.
+
+    The order: Faust drops records on the way from the fetch to the stream, while its flow is stopped or when a
+    rebalance begins, and may then go on behind them: it resumes the flow before it has gone back to what was committed
+    (faust/tables/recovery.py, 0.15.3, lines 479 and 643), and takes the missing offsets for ones that hold no record
+    (faust/transport/consumer.py, line 1215). So each partition is delivered in order from what was committed, without
+    a hole; where one shows, reading goes back.
 
     The sleep: `Consumer._wait_next_records` in faust/transport/consumer.py (0.15.3, line 808) does
     `await self.sleep(1)` when no partition is active; with queues that fill in less than a second the worker then
@@ -130,6 +137,13 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._heads: dict[TP, int] = {}  # first offset, by partition, of which not all before are acknowledged
+        self._next: dict[TP, int] = {}  # offset to be delivered next, by partition
+        self._sought: dict[TP, tuple[int, int]] = {}  # where reading went back to, and the fetch under way then
+        self._lacking: dict[TP, tuple[int, int]] = {}  # from, to: offsets that the log itself does not have
+        self._going_back: set[TP] = set()
+        self._gone_back = False  # to what is committed, since the partitions were assigned
+        self._fetches = 0
+        self._deliver, self.callback = self.callback, self._in_order
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -138,6 +152,7 @@ class Consumer(driver.Consumer):
         if self.flow_active and not self.app.client_only and not self._get_active_partitions():
             await self.sleep(NAP_S)
             return {}, set()
+        self._fetches += 1
         try:
             records, active = await super()._wait_next_records(timeout)
         except KafkaError as error:
@@ -148,8 +163,67 @@ class Consumer(driver.Consumer):
             return {}, set()
         for tp, found in (records or {}).items():
             if found:
-                self._heads.setdefault(tp, found[0].offset)
+                self._note_lacking(tp, found[0].offset)
         return records, active
+
+    def _note_lacking(self, tp: TP, first: int) -> None:
+        """See whether the first fetch that began after going back brings the record that was gone back to."""
+        sought, fetch = self._sought.get(tp, (first, self._fetches))
+        if self._fetches > fetch:
+            del self._sought[tp]
+            if first > sought:
+                self._lacking[tp] = (sought, first)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Nothing: records may stand there that Faust has dropped; `_in_order` knows."""
+
+    async def _in_order(self, message: Message) -> None:
+        """Hand a record to its stream if it is the next one of its partition."""
+        tp, offset = message.tp, message.offset
+        wanted = self._next.get(tp)
+        low, high = self._lacking.get(tp, (-1, -1))
+        if wanted == low and offset >= high:
+            self._gap[tp].addi(low, high)
+            self._next[tp] = wanted = high
+        if wanted is None or offset > wanted:
+            if self._gone_back and tp not in self._going_back:
+                self._going_back.add(tp)
+                self.add_future(self._go_back(tp))
+            return
+        if offset == wanted:
+            await self._deliver(message)
+            if self._next.get(tp) == wanted:
+                self._next[tp] = offset + 1
+
+    async def _go_back(self, tp: TP) -> None:
+        """Read a partition again from the record to be delivered next, or from what is committed."""
+        try:
+            while self._gone_back and tp in self.assignment():
+                try:
+                    await self._seek_next(tp)
+                except (BrokerError, KafkaError, IllegalStateError) as error:
+                    log.warning("could not go back to the next record of %s, trying again: %s", tp, error)
+                    await self.sleep(_RETRY_S)
+                else:
+                    return
+        finally:
+            self._going_back.discard(tp)
+
+    async def _seek_next(self, tp: TP) -> None:
+        wanted = self._next.get(tp)
+        if wanted is None:
+            committed = (await self.committed_by_group(tp.topic, [tp.partition]))[tp.partition]
+            wanted = self._next.setdefault(tp, committed)
+            self._heads.setdefault(tp, committed)
+        await self.seek(tp, wanted)
+        self._sought[tp] = (wanted, self._fetches)
+
+    def _forget(self) -> None:
+        """Know nothing of positions: an assignment is over."""
+        self._gone_back = False
+        positions = (self._heads, self._next, self._sought, self._lacking)
+        for of_the_last in (*positions, self._acked, self._acked_index, self._gap):
+            of_the_last.clear()
 
     async def ends(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
         """The offset after the last record, by partition, as the broker says.
@@ -189,10 +263,10 @@ class Consumer(driver.Consumer):
     async def _asked(self, question: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
         """Ask over the connection that is there, on the consumer's own loop."""
         thread: Any = self._thread
-        asked = asyncio.run_coroutine_threadsafe(question(thread._ensure_consumer()), thread.thread_loop)
         try:
+            asked = asyncio.run_coroutine_threadsafe(question(thread._ensure_consumer()), thread.thread_loop)
             return await asyncio.wait_for(asyncio.wrap_future(asked), ANSWER_S)
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaError, TimeoutError, ConsumerNotStarted) as error:
             raise BrokerError(f"the broker does not say where its topics end ({error or 'no answer'})") from None
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -202,8 +276,14 @@ class Consumer(driver.Consumer):
         """
         app: Any = self.app  # a StreamApp, but Faust's type
         await app.before_revoke()
-        await self.commit()
+        await self.commit_all()
         await super().on_partitions_revoked(revoked)
+        self._forget()
+
+    async def commit_all(self) -> None:
+        """Commit what is acknowledged by now; Faust's `commit` does nothing while another one is under way."""
+        await self.maybe_wait_for_commit_to_finish()
+        await self.commit()
 
     async def beat(self) -> None:
         """Send a heartbeat now, so that the lease is known to hold."""
@@ -221,10 +301,22 @@ class Consumer(driver.Consumer):
         return self._heads.get(tp) if committed is None else committed
 
     async def perform_seek(self) -> None:
-        """Go back to the committed offsets (after every assignment): what is read next is what has to be finished."""
-        for of_the_last in (self._heads, self._acked, self._acked_index, self._gap):
-            of_the_last.clear()
+        """Go back to the committed offsets (after every assignment): what is read next is what has to be finished.
+
+        Faust may ask for it twice, when records have been handed on already: those would be worked on again.
+        """
+        if self._gone_back:
+            return
+        self._forget()
         await super().perform_seek()
+        for tp in self.assignment():
+            if (committed := self._committed_offset.get(tp)) is not None:
+                self._heads[tp] = self._next[tp] = committed
+        self._gone_back = True
+        for tp in self.assignment():
+            if tp not in self._next:  # never committed: what was dropped until now must be fetched again
+                self._going_back.add(tp)
+                self.add_future(self._go_back(tp))
 
     def _new_offset(self, tp: TP) -> int | None:
         """The offset up to which every record that was read is acknowledged; None before any was read.
@@ -235,7 +327,7 @@ class Consumer(driver.Consumer):
         if tp not in self._heads:
             return None
         done, gaps = self._acked_index[tp], self._gap[tp]
-        head = position = min([self._heads[tp], *done])
+        position = self._heads[tp]
         while True:
             if position in done:
                 position += 1
@@ -243,7 +335,7 @@ class Consumer(driver.Consumer):
                 position = max(gap.end for gap in over)
             else:
                 break
-        done.difference_update(range(head, position))
+        done.intersection_update([offset for offset in done if offset > position])
         self._acked[tp][:] = sorted(done)
         gaps.chop(0, position)
         self._heads[tp] = position

@@ -16,21 +16,26 @@ from streamproc.model import (
     DetectedObject,
     EdgeMap,
     EdgeSummary,
+    Figures,
     Histogram,
+    Labels,
+    Patch,
     Points,
     Result,
     Statistics,
+    Vitals,
 )
-from streamproc.operators.boxes import pack_boxes, suppress, unpack_boxes
+from streamproc.operators.boxes import box_labels, merged_boxes, unpack_boxes
 from streamproc.operators.points import pack_points, unpack_points
+from streamproc.operators.vitals import merge_vitals, summary
 
-Merged: TypeAlias = Packed | Points | Boxes | Histogram | Statistics
+Merged: TypeAlias = Packed | Points | Boxes | Histogram | Statistics | Figures | Labels | Vitals
 """A frame's result: a bit-packed mask of its edges (`seams.unpack`), or a value as tiles give it."""
 
 EVENT_POINTS = 50
 """Points told in an event; all of them are in its digest."""
 
-_Kind = TypeVar("_Kind", EdgeMap, Points, Boxes, Histogram, Statistics)
+_Kind = TypeVar("_Kind", EdgeMap, Points, Boxes, Histogram, Statistics, Vitals)
 
 
 def merge_step(results: Sequence[Result], width: int, height: int) -> Merged:
@@ -57,6 +62,13 @@ def merge_step(results: Sequence[Result], width: int, height: int) -> Merged:
             return merge_histograms(_only(Histogram, results))
         case Statistics():
             return merge_statistics(_only(Statistics, results))
+        case Vitals():
+            return merge_vitals(_only(Vitals, results))
+        case Figures() | Labels() as found:
+            _require_one(results)
+            return found
+        case Patch():
+            raise BadMessage("schema", "pixels are no result of a step")
 
 
 def merge_points(parts: Sequence[Points]) -> Points:
@@ -68,10 +80,9 @@ def merge_points(parts: Sequence[Points]) -> Points:
 
 
 def merge_boxes(parts: Sequence[Boxes]) -> Boxes:
-    """Make one box of those that several tiles drew around one object."""
+    """Make one box of those that several tiles drew around one object; keep every box of partial results."""
     _same("boxes", [(part.label, part.iou) for part in parts])
-    corners, scores = (np.concatenate(column) for column in zip(*map(unpack_boxes, parts), strict=True))
-    return suppress(pack_boxes(parts[0].label, corners, scores, iou=parts[0].iou))
+    return merged_boxes(parts)
 
 
 def merge_histograms(parts: Sequence[Histogram]) -> Histogram:
@@ -97,7 +108,9 @@ def merge_statistics(parts: Sequence[Statistics]) -> Statistics:
 # --- for events -------------------------------------------------------------------------------------------
 
 
-def summarise(merged: Points | Boxes | Histogram | Statistics, points: int = EVENT_POINTS) -> dict[str, Any]:
+def summarise(
+    merged: Points | Boxes | Histogram | Statistics | Figures | Labels | Vitals, points: int = EVENT_POINTS
+) -> dict[str, Any]:
     """Say a frame's result in values that JSON knows.
 
     Args:
@@ -110,11 +123,17 @@ def summarise(merged: Points | Boxes | Histogram | Statistics, points: int = EVE
         case Boxes():
             corners, scores = unpack_boxes(merged)
             boxes = [[*_short(box), *_short([score])] for box, score in zip(corners, scores, strict=True)]
-            return {"label": merged.label, "count": len(boxes), "boxes": boxes}
+            return {"label": merged.label, "count": len(boxes), "boxes": boxes, "labels": box_labels(merged)}
         case Histogram():
             return {"bins": len(merged.counts[0]) if merged.counts else 0, "counts": merged.counts}
         case Statistics():
             return _statistics_summary(merged)
+        case Figures():
+            return merged.values
+        case Vitals():
+            return summary(merged)
+        case Labels():
+            return {"labels": [[label, score] for label, score in merged.scores]}
 
 
 def summarise_edges(packed: Packed, width: int, operator: str = "canny") -> EdgeSummary:
@@ -131,14 +150,17 @@ def summarise_edges(packed: Packed, width: int, operator: str = "canny") -> Edge
 def detected(merged: Boxes, source: str) -> list[DetectedObject]:
     """Give a frame's boxes as objects, best first; `source` is the step that found them."""
     corners, scores = unpack_boxes(merged)
+    labels = box_labels(merged)
+    tracks = merged.tracks or [""] * scores.size
     return [
         DetectedObject(
-            label=merged.label,
+            label=label,
             score=float(f"{score:.6g}"),
             box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+            track=track or None,
             source=source,
         )
-        for box, score in zip(corners.tolist(), scores.tolist(), strict=True)
+        for box, score, label, track in zip(corners.tolist(), scores.tolist(), labels, tracks, strict=True)
     ]
 
 
@@ -168,6 +190,11 @@ def _statistics_summary(sums: Statistics) -> dict[str, Any]:
 def _short(values: Any) -> list[float]:
     """Six digits: more than float32 carries is noise in JSON."""
     return [float(f"{value:.6g}") for value in values]
+
+
+def _require_one(results: Sequence[Result]) -> None:
+    if len(results) != 1:
+        raise BadMessage("schema", "figures and labels tell of a whole frame, they cannot be merged")
 
 
 def _only(kind: type[_Kind], results: Sequence[Result]) -> list[_Kind]:

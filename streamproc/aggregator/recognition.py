@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from streamproc.aggregator.assembly import ClosedFrame
-from streamproc.aggregator.merging import detected, merge_step, summarise, summarise_edges
+from streamproc.aggregator.merging import Merged, detected, merge_step, summarise, summarise_edges
 from streamproc.aggregator.seams import unpack
+from streamproc.aggregator.whole import Whole, WholeSteps
 from streamproc.model import (
     Boxes,
     DetectedObject,
@@ -17,9 +19,13 @@ from streamproc.model import (
     Evidence,
     Features,
     FrameEvent,
+    Labels,
+    Occurrence,
+    Patch,
     Pixels,
     Result,
 )
+from streamproc.operators.pipeline import PATCH
 from streamproc.operators.pixels import thumbnail_rect
 from streamproc.operators.tiling import join
 
@@ -32,6 +38,9 @@ class FrameView:
 
     Attributes:
         features: JSON-able summary by step.
+        classification: Labels of all classifiers, best first.
+        occurrences: Step and what happened on this frame, in order.
+        skipped: Steps that were due and gave nothing.
         edges: Shape (height, width), 0 or 255; None without an edge step, or unless a preview was asked for.
         preview: Reduced picture of the frame; None unless its tiles carry thumbnails.
     """
@@ -41,37 +50,87 @@ class FrameView:
     objects: list[DetectedObject]
     edges: Pixels | None
     preview: Pixels | None
+    classification: list[dict[str, Any]]
+    occurrences: list[tuple[str, Occurrence]]
+    skipped: tuple[str, ...] = ()
 
 
-def merge_frame(closed: ClosedFrame) -> FrameView:
+def merge_frame(closed: ClosedFrame, steps: WholeSteps | None = None) -> FrameView:
     """Merge the results of all tiles that count; the order they came in does not matter.
+
+    Args:
+        closed: The frame.
+        steps: Runs the steps on the whole frame; None, or those of another pipeline than the tiles', runs none.
 
     Raises:
         BadMessage: Results of one step do not fit each other (workers of different versions).
     """
     width, height = closed.header.frame_width, closed.header.frame_height
     by_step: dict[str, list[Result]] = {}
+    patches: dict[str, list[Patch]] = {}
     for part in closed.parts:
         for step, result in part.results.items():
-            by_step.setdefault(step, []).append(result)
-    summary: EdgeSummary | None = None
-    edges: Pixels | None = None
-    features: dict[str, Any] = {}
-    objects: list[DetectedObject] = []
+            if isinstance(result, Patch):
+                patches.setdefault(step.removeprefix(PATCH), []).append(result)
+            else:
+                by_step.setdefault(step, []).append(result)
+    merged: dict[str, Merged] = {step: merge_step(results, width, height) for step, results in sorted(by_step.items())}
     preview = _preview(closed)
-    for step, results in sorted(by_step.items()):
-        merged = merge_step(results, width, height)
-        if isinstance(merged, Boxes):
-            objects += detected(merged, source=step)
-        elif isinstance(merged, np.ndarray):
-            found = summarise_edges(merged, width, operator=step)
-            features[step] = {"pixels": found.pixels, "density": found.density, "digest": found.digest}
-            if summary is None:
-                summary = found
-                edges = unpack(merged, width) if preview is not None else None
-        else:
-            features[step] = summarise(merged)
-    return FrameView(summary=summary, features=features, objects=objects, edges=edges, preview=preview)
+    summary, edges = _first_edges(merged, width, wanted=preview is not None)
+    whole = Whole()
+    if steps is not None and steps.pipeline.digest == closed.pipeline:
+        merged, failed = steps.finish(merged)
+        whole = steps.run(closed, merged, patches)
+        whole.skipped |= failed
+    found = {**merged, **whole.results}
+    return FrameView(
+        summary=summary,
+        features={step: {"skipped": why} for step, why in whole.skipped.items()} | _told(found, width),
+        objects=_objects(found, steps),
+        classification=[
+            {"label": label, "score": round(score, 6), "source": step}
+            for step, labels in found.items()
+            if isinstance(labels, Labels)
+            for label, score in labels.scores
+        ],
+        occurrences=whole.occurrences,
+        skipped=tuple(whole.skipped),
+        edges=edges,
+        preview=preview,
+    )
+
+
+def _first_edges(merged: Mapping[str, Merged], width: int, *, wanted: bool) -> tuple[EdgeSummary | None, Pixels | None]:
+    """The edges that the event tells apart from other features, and their picture if it is wanted."""
+    for step, found in merged.items():
+        if isinstance(found, np.ndarray):
+            return summarise_edges(found, width, operator=step), unpack(found, width) if wanted else None
+    return None, None
+
+
+def _told(found: Mapping[str, Merged], width: int) -> dict[str, dict[str, Any]]:
+    """What the event says of each step, but for boxes and labels, which have places of their own."""
+    features: dict[str, dict[str, Any]] = {}
+    for step, result in found.items():
+        if isinstance(result, np.ndarray):
+            edges = summarise_edges(result, width, operator=step)
+            features[step] = {"pixels": edges.pixels, "density": edges.density, "digest": edges.digest}
+        elif isinstance(result, Boxes):
+            features |= {step: dict(result.figures)} if result.figures else {}
+        elif not isinstance(result, Labels):
+            features[step] = summarise(result)
+    return features
+
+
+def _objects(found: Mapping[str, Merged], steps: WholeSteps | None) -> list[DetectedObject]:
+    """The boxes of all steps; those that a tracker follows are told once, with their tracks."""
+    followed = {
+        steps.pipeline[step].input
+        for step, result in found.items()
+        if steps and isinstance(result, Boxes) and result.tracks
+    }
+    boxes = {step: result for step, result in found.items() if isinstance(result, Boxes)}
+    return [one for step, result in boxes.items() if step not in followed for one in detected(result, source=step)]
 
 
 def frame_event(
@@ -103,6 +162,7 @@ def frame_event(
         edges=view.summary,
         features=view.features,
         objects=view.objects,
+        classification=view.classification,
         evidence=Evidence(
             topic=tiles_topic,
             offsets=_offsets(closed.evidence),

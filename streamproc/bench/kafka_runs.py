@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamproc import wire
+from streamproc import cloudevents, wire
 from streamproc.bench.loops import Rate
 from streamproc.bench.material import Material, as_frame
 from streamproc.bench.processes import cpu_seconds, peak_rss_bytes
@@ -103,7 +103,7 @@ class PipelineBench:
             if (wait := due - time.monotonic()) > 0:
                 time.sleep(wait)
             self._send(number % CAMERAS, run="half", captured_ns=started_ns + int(number * pause_s * 1e9))
-        events = [wire.decode_frame_event(record.value) for record in self._events(before, frames)]
+        events = [cloudevents.decode_frame_event(record.value) for record in self._events(before, frames)]
         totals = sorted(event.latency_ms["total"] for event in events)
         return totals[len(totals) // 2], totals[min(len(totals) - 1, int(0.99 * len(totals)))]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -113,7 +113,8 @@ def _whole_work(material: Material, pipeline: Pipeline) -> Callable[[int], int]:
             if sequence % step.every:
                 continue
             if step.operator.name == "canny":
-                edges = cv2.Canny(gray, float(step.parameters["low"]), float(step.parameters["high"]))
+                low, high = (float(cast(float, step.parameters[name])) for name in ("low", "high"))
+                edges = cv2.Canny(gray, low, high)
                 np.packbits(np.asarray(edges, np.uint8), axis=1)
                 continue
             source = gray if pipeline.kind_of(step.input) == "gray" else pixels

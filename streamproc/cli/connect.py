@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from streamproc.errors import PipelineError
 from streamproc.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,12 +37,22 @@ def settings_for(file: Path | None = None, **options: Any) -> Settings:
     return settings
 
 
-def pipeline_for(file: Path | None) -> Pipeline:
+def pipeline_for(file: Path | None, *, runs_here: bool = False) -> Pipeline:
     """The pipeline of a file; without one, the built-in pipeline.
+
+    Args:
+        file: TOML.
+        runs_here: Its steps will run in this process or its children: the models they name must be usable.
 
     Raises:
         PipelineError: The file is refused.
     """
     from streamproc.operators.pipeline_file import default_pipeline, load
 
-    return default_pipeline() if file is None else load(file)
+    pipeline = default_pipeline() if file is None else load(file)
+    if runs_here:
+        try:
+            pipeline.check()
+        except PipelineError as error:
+            raise PipelineError(f"{file or 'built-in pipeline'}: {error}") from None
+    return pipeline

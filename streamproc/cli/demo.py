@@ -79,7 +79,7 @@ def demo(
             codec=parse_codec(codec),
             grid=parse_grid(grid),
             frames=limit,
-            pipeline=pipeline_for(pipeline),
+            pipeline=pipeline_for(pipeline, runs_here=True),
             pipeline_file=pipeline,
             folder=logs,
             metrics_ports=tuple(choose_ports(0, workers)),

@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
+from streamproc.cloudevents import structured_event
 from streamproc.errors import BadMessage, UsageError
 from streamproc.reader import Record, TopicReader
 from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition
-from streamproc.wire import structured_event
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -9,7 +9,23 @@ import typer
 from rich.console import Console
 
 from streamproc import __version__
-from streamproc.cli import bench, broker, deadletters, demo, doctor, events, operators, produce, topics, verify, worker
+from streamproc.cli import (
+    bench,
+    broker,
+    deadletters,
+    demo,
+    doctor,
+    events,
+    faces,
+    operators,
+    produce,
+    retrieval,
+    stitch,
+    topics,
+    train,
+    verify,
+    worker,
+)
 from streamproc.errors import StreamprocError
 from streamproc.logs import configure_logging
 
@@ -26,11 +42,16 @@ app.add_typer(topics.app, name="topics")
 app.command("produce")(produce.produce)
 app.command("split")(produce.split)
 app.command("worker")(worker.worker)
-app.command("operators")(operators.operators)
+app.add_typer(operators.operators_app, name="operators")
 app.add_typer(operators.pipeline_app, name="pipeline")
 app.command("events")(events.events)
 app.add_typer(deadletters.app, name="deadletters")
 app.command("verify")(verify.verify)
+app.command("train")(train.train)
+app.command("index")(retrieval.index)
+app.command("search")(retrieval.search)
+app.add_typer(faces.app, name="face")
+app.command("stitch")(stitch.stitch)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 

@@ -34,4 +34,4 @@ def worker(
     settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port, worker_threads=threads)
     show_clients()
     logging.getLogger("streamproc").setLevel(min(logging.INFO, logging.getLogger("streamproc").level))
-    run_worker(settings, role=ROLES[role], pipeline=pipeline_for(pipeline), parent_pid=parent_pid)
+    run_worker(settings, role=ROLES[role], pipeline=pipeline_for(pipeline, runs_here=True), parent_pid=parent_pid)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from streamproc import wire
+from streamproc import cloudevents
 from streamproc.deadletters.letter import Letter, Place, newer, read_letter, why_not
 from streamproc.errors import BadMessage, BrokerError, DeliveryError, UsageError
 from streamproc.letterhead import redrive_headers
@@ -154,7 +154,7 @@ def closed_frames(settings: Settings, letters: Iterable[Letter]) -> dict[FrameKe
             for number, first_ms in earliest.items()
         }
         for record in reader.read(ranges):
-            key = wire.event_key(record.headers)
+            key = cloudevents.event_key(record.headers)
             if key in since_ms:
                 closed[key] = _outcome(record)
     return closed
@@ -162,7 +162,7 @@ def closed_frames(settings: Settings, letters: Iterable[Letter]) -> dict[FrameKe
 
 def _outcome(record: Record) -> str:
     try:
-        return wire.decode_frame_event(record.value).outcome
+        return cloudevents.decode_frame_event(record.value).outcome
     except BadMessage:
         return "unreadable"
 

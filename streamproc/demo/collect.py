@@ -8,15 +8,15 @@ from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
+from streamproc.cloudevents import Emitted, emitted, structured_event
 from streamproc.errors import StreamprocError
 from streamproc.reader import TopicReader
 from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition
-from streamproc.wire import event_key, structured_event
 
 
 class EventLog:
-    """The frame events of one camera and run, as they appear on the events topic.
+    """The events of one camera and run, as they appear on the events topic.
 
     Attributes:
         seen: Times each sequence number was told of (1 each, if the promise holds).
@@ -28,6 +28,7 @@ class EventLog:
         self._topic = Topics(settings.prefix).events
         self._changed = threading.Condition()
         self._events: dict[int, dict[str, Any]] = {}
+        self._happened: dict[str, tuple[int, dict[str, Any]]] = {}  # by id: what happened on frames
         self.seen: Counter[int] = Counter()
         self._stop = threading.Event()
         self._problem: StreamprocError | None = None
@@ -51,9 +52,14 @@ class EventLog:
         return len(self._events)
 
     def events(self) -> list[dict[str, Any]]:
-        """The events as CloudEvents in JSON form, by sequence."""
+        """The frame events as CloudEvents in JSON form, by sequence."""
         with self._changed:
             return [self._events[sequence] for sequence in sorted(self._events)]
+
+    def happened(self) -> list[dict[str, Any]]:
+        """The events of what happened on frames (tracks, rules, anomalies), by sequence."""
+        with self._changed:
+            return [event for _, event in sorted(self._happened.values(), key=lambda one: one[0])]
 
     def wait_for(self, count: int, *, timeout_s: float) -> bool:
         """Wait until at least `count` frames have an outcome; False when time is up.
@@ -79,16 +85,27 @@ class EventLog:
                 start = reader.bounds(number)[1]
                 self._ready.set()
                 for record in reader.follow({number: start}, stop=self._stop.is_set):
-                    key = None if record is None else event_key(record.headers)
-                    if record is None or key is None or (key.camera, key.run) != (self._camera, self._run):
+                    found = None if record is None else emitted(record.headers)
+                    if (
+                        record is None
+                        or found is None
+                        or (found.key.camera, found.key.run) != (self._camera, self._run)
+                    ):
                         continue
-                    with self._changed:
-                        self.seen[key.sequence] += 1
-                        self._events.setdefault(key.sequence, structured_event(record.headers, record.value))
-                        self._changed.notify_all()
+                    self._take(found, structured_event(record.headers, record.value))
         except StreamprocError as error:
             with self._changed:
                 self._problem = error
                 self._changed.notify_all()
         finally:
             self._ready.set()
+
+    def _take(self, found: Emitted, event: dict[str, Any]) -> None:
+        sequence = found.key.sequence
+        with self._changed:
+            if not found.is_frame:
+                self._happened.setdefault(found.id, (sequence, event))
+                return
+            self.seen[sequence] += 1
+            self._events.setdefault(sequence, event)
+            self._changed.notify_all()

@@ -42,7 +42,8 @@ def write_outputs(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(event) + "\n" for event in result.events)
+        events = sorted([*result.happened, *result.events], key=lambda event: int(event["data"]["sequence"]))
+        lines = "".join(json.dumps(event) + "\n" for event in events)
         (folder / "events.jsonl").write_text(lines, encoding="utf-8")
     except OSError as error:
         raise StreamprocError(f"{folder} cannot be written: {error.strerror}; name another folder with --out") from None

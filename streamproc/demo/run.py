@@ -66,6 +66,7 @@ class DemoResult:
 
     Attributes:
         events: One CloudEvent for each frame with an outcome, by sequence.
+        happened: CloudEvents of what happened on frames (tracks, rules, anomalies), by sequence.
         repeated: Frames told of more than once.
         tiles: What became of the tiles, from the workers' metrics.
         settings: As used, with the broker's address.
@@ -73,6 +74,7 @@ class DemoResult:
 
     published: PublishReport
     events: list[dict[str, Any]]
+    happened: list[dict[str, Any]]
     repeated: int
     tiles: dict[str, int]
     settings: Settings
@@ -167,6 +169,7 @@ def run_demo(
             result = DemoResult(
                 published=published,
                 events=events.events(),
+                happened=events.happened(),
                 repeated=sum(times > 1 for times in events.seen.values()),
                 tiles=_tiles(options.metrics_ports),
                 settings=used,

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from streamproc.model import Pixels, Points
 from streamproc.operators.pixels import require_gray
-from streamproc.operators.points import inside, pack_points
-from streamproc.operators.table import Params, Window
+from streamproc.operators.points import inside, limit_parameter, pack_points
+from streamproc.operators.table import Operator, Parameter, Params, Window
 
 HARRIS_HALO_PX = 3  # 1 for the 3x3 maximum, 1 for the 2x2 sum, 1 for Sobel 3x3
 HARRIS_BLOCK = 2
@@ -97,3 +97,42 @@ def fast(window: Window, params: Params) -> Points:
 def _block_sum(products: NDArray[np.float32]) -> NDArray[np.float64]:
     sums = cv2.boxFilter(products, cv2.CV_32F, (HARRIS_BLOCK, HARRIS_BLOCK), normalize=False)
     return np.asarray(sums, np.float64)
+
+
+def _harris_halo(_params: Params) -> int:
+    return HARRIS_HALO_PX
+
+
+def _fast_halo(_params: Params) -> int:
+    return FAST_HALO_PX
+
+
+ROWS: tuple[Operator, ...] = (
+    Operator(
+        name="harris",
+        family="corners and blobs",
+        kind="measure",
+        run=harris,
+        exact="exact",
+        parameters=(
+            Parameter(name="k", default=0.04, low=0, high=0.25, meaning="Harris' constant"),
+            Parameter(name="threshold", default=0.0001, low=0, high=1, meaning="response of a corner, at least above"),
+            limit_parameter(),
+        ),
+        halo=_harris_halo,
+        meaning="corners by Harris, block 2, aperture 3",
+    ),
+    Operator(
+        name="fast",
+        family="corners and blobs",
+        kind="measure",
+        run=fast,
+        exact="exact",
+        parameters=(
+            Parameter(name="threshold", default=20, low=1, high=255, meaning="contrast of the circle, grey levels"),
+            limit_parameter(),
+        ),
+        halo=_fast_halo,
+        meaning="corners by FAST 9-16",
+    ),
+)

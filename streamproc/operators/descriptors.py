@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from streamproc.model import Points
 from streamproc.operators.pixels import require_gray
-from streamproc.operators.points import inside, pack_points
-from streamproc.operators.table import Params, Window
+from streamproc.operators.points import inside, limit_parameter, pack_points
+from streamproc.operators.table import Operator, Parameter, Params, Window
 
 ORB_BORDER_PX = 31  # ORB finds nothing nearer to a picture's border
 ORB_HALO_PX = ORB_BORDER_PX + 1
@@ -78,3 +78,26 @@ def _useful_levels(window: Window, scale_factor: float) -> int:
     """Levels of the pyramid that are more than border; OpenCV fails on levels of no pixels."""
     inner = min(window.rect.width, window.rect.height) / (2 * ORB_BORDER_PX + 1)
     return 0 if inner < 1 else 1 + int(math.log(inner, scale_factor))
+
+
+def _orb_halo(_params: Params) -> int:
+    return ORB_HALO_PX
+
+
+ROWS: tuple[Operator, ...] = (
+    Operator(
+        name="orb",
+        family="descriptors",
+        kind="measure",
+        run=orb,
+        exact="no",
+        parameters=(
+            limit_parameter(),
+            Parameter(name="scale_factor", default=1.2, low=1.05, high=2, meaning="between levels of the pyramid"),
+            Parameter(name="levels", default=8, low=1, high=16, meaning="levels of the pyramid"),
+            Parameter(name="fast_threshold", default=20, low=1, high=255, meaning="contrast, grey levels"),
+        ),
+        halo=_orb_halo,
+        meaning="points with descriptors of 32 bytes",
+    ),
+)

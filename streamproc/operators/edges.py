@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamproc.model import EdgeMap, Pixels
 from streamproc.operators.pixels import require_gray
-from streamproc.operators.table import Params, Window
+from streamproc.operators.table import Operator, Parameter, Params, Window
 
 CANNY_HALO_PX = 2  # 1 for Sobel 3x3, 1 for thinning; with 1, 208 to 1086 wrong pixels per 384x500 frame
 WALL = 8192  # larger than any gradient of 8-bit pixels: |dx| + |dy| <= 2040
@@ -180,3 +180,26 @@ def _sobel(gray: NDArray[Any], x: int, y: int) -> Gradient:
 
 def _framed(gradient: Gradient) -> Gradient:
     return np.asarray(cv2.copyMakeBorder(gradient, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), np.int16)
+
+
+def _canny_halo(_params: Params) -> int:
+    return CANNY_HALO_PX
+
+
+ROWS: tuple[Operator, ...] = (
+    Operator(
+        name="canny",
+        family="edges",
+        kind="measure",
+        run=canny,
+        gives="gray",
+        exact="exact",
+        parameters=(
+            Parameter(name="low", default=50.0, low=0, high=4096, meaning="gradient of a weak edge, grey levels"),
+            Parameter(name="high", default=150.0, low=0, high=4096, meaning="gradient of a strong edge"),
+            Parameter(name="l2", default=False, meaning="Euclidean gradient instead of |dx| + |dy|"),
+        ),
+        halo=_canny_halo,
+        meaning="edges, linked over tiles to cv2.Canny of the frame",
+    ),
+)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streamproc.errors import BadPixels
 from streamproc.model import Histogram, Pixels, Statistics
 from streamproc.operators.pixels import require_gray, require_pixels
-from streamproc.operators.table import Params, Window
+from streamproc.operators.table import Operator, Parameter, Params, Window
 
 EXACT_PIXELS = 2**24  # calcHist counts in float32
 LEVELS = np.arange(256, dtype=np.int64)
@@ -105,3 +105,39 @@ def _counts(pixels: Pixels) -> NDArray[np.int64]:
 def _binned(counts: NDArray[np.int64], bins: int) -> list[list[int]]:
     rows: list[list[int]] = counts.reshape(counts.shape[0], bins, -1).sum(axis=2).tolist()
     return rows
+
+
+BINS: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
+
+
+ROWS: tuple[Operator, ...] = (
+    Operator(
+        name="gray_histogram",
+        family="colour and texture",
+        kind="measure",
+        run=gray_histogram,
+        accepts=("gray", "float"),
+        exact="exact",
+        parameters=(Parameter(name="bins", default=256, choices=BINS, meaning="counts"),),
+        meaning="counts of grey levels",
+    ),
+    Operator(
+        name="color_histogram",
+        family="colour and texture",
+        kind="measure",
+        run=color_histogram,
+        accepts=("color", "gray"),
+        exact="exact",
+        parameters=(Parameter(name="bins", default=32, choices=BINS, meaning="counts of each channel"),),
+        meaning="counts of blue, green and red values",
+    ),
+    Operator(
+        name="statistics",
+        family="colour and texture",
+        kind="measure",
+        run=statistics,
+        accepts=("color", "gray", "float"),
+        exact="exact",
+        meaning="mean, deviation, lowest and highest value of each channel",
+    ),
+)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamproc.model import Pixels
 from streamproc.operators import pixels as pictures
 from streamproc.operators.pixels import require_gray, require_pixels
-from streamproc.operators.table import Params
+from streamproc.operators.table import Operator, Parameter, Params
 
 SOBEL_HALO_PX = 1
 FULL_STEP = 4 * 255  # response of Sobel 3x3 to a straight edge from black to white
@@ -127,3 +127,71 @@ def sobel(pixels: NDArray[Any], _params: Params) -> NDArray[np.float32]:
     magnitude = np.sqrt(dx * dx + dy * dy)
     scaled: NDArray[np.float32] = np.minimum(magnitude / np.float32(FULL_STEP), np.float32(1))
     return scaled
+
+
+def _sobel_halo(_params: Params) -> int:
+    return SOBEL_HALO_PX
+
+
+ROWS: tuple[Operator, ...] = (
+    Operator(
+        name="gray",
+        family="preprocess",
+        kind="transform",
+        run=gray,
+        accepts=("color", "gray"),
+        gives="gray",
+        exact="exact",
+        meaning="grey picture, as cv2.cvtColor(BGR2GRAY)",
+    ),
+    Operator(
+        name="brightness_contrast",
+        family="preprocess",
+        kind="transform",
+        run=brightness_contrast,
+        accepts=("color", "gray"),
+        exact="exact",
+        parameters=(
+            Parameter(name="alpha", default=1.0, low=0, high=100, meaning="contrast: factor of each value"),
+            Parameter(name="beta", default=0.0, low=-255, high=255, meaning="brightness: added, grey levels"),
+        ),
+        meaning="alpha * value + beta, rounded and held in 0..255",
+    ),
+    Operator(
+        name="threshold",
+        family="preprocess",
+        kind="transform",
+        run=threshold,
+        gives="gray",
+        exact="exact",
+        parameters=(
+            Parameter(name="level", default=127, low=0, high=255, meaning="grey level; what is above is white"),
+            Parameter(name="inverse", default=False, meaning="make it black instead"),
+        ),
+        meaning="black and white",
+    ),
+    Operator(
+        name="gaussian",
+        family="filters",
+        kind="transform",
+        run=gaussian,
+        accepts=("color", "gray"),
+        exact="exact",
+        parameters=(
+            Parameter(name="ksize", default=5, low=1, high=63, odd=True, meaning="width of the kernel, pixels"),
+            Parameter(name="sigma", default=0.0, low=0, high=100, meaning="pixels; 0 takes it from ksize"),
+        ),
+        halo=gaussian_halo,
+        meaning="blur",
+    ),
+    Operator(
+        name="sobel",
+        family="edges",
+        kind="transform",
+        run=sobel,
+        gives="float",
+        exact="exact",
+        halo=_sobel_halo,
+        meaning="gradient magnitude in 0..1, float; statistics and gray_histogram take it",
+    ),
+)

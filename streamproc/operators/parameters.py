@@ -6,7 +6,7 @@ import math
 from typing import cast
 
 from streamproc.errors import PipelineError
-from streamproc.operators.table import Parameter, Value
+from streamproc.operators.table import Parameter, Path2D, Value
 
 
 def checked(value: object, parameter: Parameter, where: str) -> Value:
@@ -16,11 +16,30 @@ def checked(value: object, parameter: Parameter, where: str) -> Value:
         PipelineError: Wrong type or range.
     """
     wanted = type(parameter.default)
+    if wanted is tuple:
+        return _path(value, parameter, where)
     whole = type(value) is int and abs(value) < 2**53
     given_value = float(cast(int, value)) if wanted is float and whole else value
     if not _fits(given_value, wanted, parameter):
         raise PipelineError(f"{where} must be {described(parameter)}, got {value!r}")
     return cast(Value, given_value)
+
+
+def _path(value: object, parameter: Parameter, where: str) -> Path2D:
+    """Corners as TOML gives them, lists of two numbers, to pairs of floats."""
+    rows = value if isinstance(value, list | tuple) else []
+    path = tuple((float(row[0]), float(row[1])) for row in rows if _is_point(row))
+    least = 0 if parameter.low is None else parameter.low
+    most = math.inf if parameter.high is None else parameter.high
+    if not rows or len(path) != len(rows) or not least <= len(path) <= most:
+        raise PipelineError(f"{where} must be {described(parameter)}, got {value!r}")
+    return path
+
+
+def _is_point(row: object) -> bool:
+    if not isinstance(row, list | tuple) or len(row) != 2:
+        return False
+    return all(type(number) in {int, float} and abs(number) < 2**31 for number in row)
 
 
 def _fits(value: object, wanted: type, parameter: Parameter) -> bool:
@@ -43,9 +62,22 @@ def described(parameter: Parameter) -> str:
     if isinstance(parameter.default, bool):
         return "true or false"
     if isinstance(parameter.default, str):
-        return "text"
+        return "the name of a file" if parameter.file else "text"
+    if isinstance(parameter.default, tuple):
+        return f"{_count(parameter)} corners, [[x, y], ...]"
     noun = "a whole number" if isinstance(parameter.default, int) else "a number"
     noun = noun.replace("whole", "odd whole") if parameter.odd else noun
     if parameter.low is not None and parameter.high is not None:
-        return f"{noun} from {parameter.low:g} to {parameter.high:g}".replace("a odd", "an odd")
+        return f"{noun} from {_number(parameter.low)} to {_number(parameter.high)}".replace("a odd", "an odd")
     return noun
+
+
+def _count(parameter: Parameter) -> str:
+    if parameter.low == parameter.high and parameter.low is not None:
+        return f"{parameter.low:g}"
+    least = f"{parameter.low or 0:g}"
+    return f"{least} or more" if parameter.high is None else f"{least} to {parameter.high:g}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"

@@ -7,8 +7,15 @@ from numpy.typing import NDArray
 
 from streamproc.errors import BadMessage
 from streamproc.model import Points, Rect
+from streamproc.operators.table import Parameter
 
 Coordinates = NDArray[np.float32]
+MOST_POINTS = 10_000
+
+
+def limit_parameter() -> Parameter:
+    """Return the parameter of every operator that finds points."""
+    return Parameter(name="limit", default=500, low=1, high=MOST_POINTS, meaning="strongest points kept of a frame")
 
 
 def pack_points(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import xxhash
 
-from streamproc import wire
+from streamproc import cloudevents
 from streamproc.deadletters import Letter
 from streamproc.errors import BadMessage
 from streamproc.ledger import Ledger
@@ -55,19 +55,19 @@ class LogStart:
 
 def see_event(record: Record) -> SeenEvent | None:
     """Read a record of the events topic; None if it is no frame event."""
-    key = wire.event_key(record.headers)
+    key = cloudevents.event_key(record.headers)
     if key is None:
         return None
     event_id = dict(record.headers).get("ce_id", b"").decode(errors="replace")
     try:
-        event = wire.decode_frame_event(record.value)
+        event = cloudevents.decode_frame_event(record.value)
     except BadMessage as bad:
         return SeenEvent(record.partition, key, event_id, None, xxhash.xxh3_64_digest(record.value), 0, bad.detail)
     problem = None
     if event.key != key:
         told = event.key
         problem = f"its headers name this frame, its data {told.camera}/{told.run}/{told.sequence}"
-    elif event_id != wire.event_id(key, pipeline=event.evidence.pipeline):
+    elif event_id != cloudevents.event_id(key, pipeline=event.evidence.pipeline):
         problem = f"its id {event_id[:64]!r} is not that of this frame and pipeline"
     content = _content(event)
     return SeenEvent(record.partition, key, event_id, event.outcome, content, len(event.missing_tiles), problem)

@@ -9,12 +9,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from streamproc import wire
+from streamproc import cloudevents, wire
 from streamproc.agents.assemble import Acknowledger, Aggregation
 from streamproc.agents.batches import Batch
 from streamproc.agents.lease import Lease
 from streamproc.metrics import Metrics
-from streamproc.model import Features, FrameKey, Histogram, Points, Statistics
+from streamproc.model import Features, Figures, FrameKey, Histogram, Occurrence, Points, Statistics
+from streamproc.operators.pipeline import Pipeline, Step
+from streamproc.operators.pipeline_file import default_pipeline
+from streamproc.operators.table import Memory, Operator, Params, Scene, Sighting
 from streamproc.settings import load_settings
 from tests.agents.fakes import SentBatch, batch_of, message
 from tests.event_schema import check_event
@@ -24,19 +27,27 @@ from tests.features import features
 class Aggregator:
     """An aggregation with what it acknowledges."""
 
-    def __init__(self, emitted: Iterable[FrameKey] = (), **settings: Any) -> None:
+    def __init__(
+        self, emitted: Iterable[FrameKey | cloudevents.Emitted] = (), pipeline: Pipeline | None = None, **settings: Any
+    ) -> None:
         self.metrics = Metrics()
         self.read_backs: list[tuple[int, int]] = []
-        emitted = list(emitted)
 
-        def read_back(partition: int, since_ms: int) -> list[FrameKey]:
+        def read_back(partition: int, since_ms: int) -> list[cloudevents.Emitted]:
             self.read_backs.append((partition, since_ms))
-            return emitted
+            return [
+                cloudevents.Emitted(key=one, id="", is_frame=True) if isinstance(one, FrameKey) else one
+                for one in emitted
+            ]
 
         self.lease = Lease(8)
         self.lease.confirm(time.monotonic() + 3600)
         self.aggregation = Aggregation(
-            load_settings(**settings), metrics=self.metrics, read_back=read_back, lease=self.lease
+            load_settings(**settings),
+            pipeline=pipeline or default_pipeline(),
+            metrics=self.metrics,
+            read_back=read_back,
+            lease=self.lease,
         )
         self.acknowledger = Acknowledger()
         self.backlog = False
@@ -69,7 +80,7 @@ class Aggregator:
 
 
 def events(batch: SentBatch) -> list[dict[str, Any]]:
-    found = [wire.structured_event(record["headers"], record["value"]) for record in batch.on("events")]
+    found = [cloudevents.structured_event(record["headers"], record["value"]) for record in batch.on("events")]
     for event in found:
         check_event(event)
     return [event["data"] for event in found]
@@ -133,10 +144,10 @@ def test_any_error_of_merging_rejects_the_frame(broken: Exception, monkeypatch: 
 
     calls = iter([broken])
 
-    def merge_once(closed: Any) -> Any:
+    def merge_once(closed: Any, steps: Any) -> Any:
         for error in calls:
             raise error
-        return recognition.merge_frame(closed)
+        return recognition.merge_frame(closed, steps)
 
     monkeypatch.setattr("streamproc.agents.assemble.merge_frame", merge_once)
     aggregator = Aggregator()
@@ -241,3 +252,88 @@ def test_an_old_tile_of_an_unknown_run_has_the_events_of_its_time_read_back() ->
     assert len(aggregator.read_backs) == 1
     aggregator.take(*old)
     assert aggregator.read_backs[1:] == [(0, old_ns // 10**6 - 60_000)]
+
+
+# --- what happens on frames ---------------------------------------------------------------------------------------
+
+
+def _counting(scene: Scene, memory: Memory, _params: Params) -> Sighting:
+    memory["frames"] = memory.get("frames", 0) + 1
+    return Sighting(
+        result=Figures(values={"frames": memory["frames"]}),
+        occurrences=(Occurrence(kind="rule", what="counted", data={"frames": memory["frames"]}),),
+    )
+
+
+COUNT = Operator(
+    name="count",
+    kind="follower",
+    run=_counting,
+    family="test",
+    scope="frame",
+    accepts=("boxes",),
+    durable=True,
+    meaning="",
+)
+COUNTED = Pipeline(name="", steps=(Step(name="count", operator=COUNT, parameters={}, on="frame"),))
+
+
+def frame(sequence: int) -> list[Features]:
+    return [features(index=index, sequence=sequence, pipeline=COUNTED.digest) for index in range(4)]
+
+
+def records(batch: SentBatch) -> list[tuple[str, str, Any]]:
+    """Type, id and figures of what was sent to the events topic."""
+    found = [cloudevents.structured_event(record["headers"], record["value"]) for record in batch.on("events")]
+    return [(one["type"], one["id"], one["data"].get("data") or one["data"]["features"]["count"]) for one in found]
+
+
+def test_what_happens_on_a_frame_is_told_before_the_frame_itself() -> None:
+    told = records(Aggregator(pipeline=COUNTED).take(*frame(0)))
+    assert [(kind, figures) for kind, _, figures in told] == [
+        ("io.streamproc.rule.v1", {"frames": 1}),
+        ("io.streamproc.frame.v1", {"frames": 1}),
+    ]
+
+
+def test_a_new_worker_goes_on_from_what_the_last_one_knew_and_says_nothing_twice() -> None:
+    first = Aggregator(pipeline=COUNTED)
+    before = first.take(*frame(0), *frame(1))
+    second = first.take(*frame(2))
+    # killed after the occurrence on frame 2, before the event of frame 2
+    log = [*before.on("events"), second.on("events")[0]]
+    emitted = [found for record in log if (found := cloudevents.emitted(record["headers"]))]
+    newest = [*[one for one in emitted if one.is_frame][-1:], emitted[-1]]
+    again = records(Aggregator(pipeline=COUNTED, emitted=newest).take(*frame(1), *frame(2), *frame(3)))
+    assert [(kind, figures["frames"]) for kind, _, figures in again] == [
+        ("io.streamproc.frame.v1", 3),
+        ("io.streamproc.rule.v1", 4),
+        ("io.streamproc.frame.v1", 4),
+    ]
+    assert again[0][1] == records(second)[1][1]
+
+
+@pytest.mark.parametrize("memory", [b"\xc1", b"\x83", b"not msgpack"])
+def test_memory_that_cannot_be_read_costs_the_memory_alone(memory: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    newest = cloudevents.Emitted(key=FrameKey("cam", "run-1", 0), id="", is_frame=True, memory=memory)
+    told = records(Aggregator(pipeline=COUNTED, emitted=[newest]).take(*frame(0), *frame(1)))
+    assert [figures for _, _, figures in told] == [{"frames": 1}, {"frames": 1}]
+    assert "followers begin anew" in caplog.text
+
+
+def test_an_event_that_no_topic_would_take_leaves_results_out_and_says_so() -> None:
+    large = Operator(
+        name="large",
+        kind="follower",
+        run=lambda *_: Sighting(result=Figures(values={"text": "x" * 3_000_000})),
+        family="test",
+        scope="frame",
+        accepts=("boxes",),
+        meaning="",
+    )
+    pipeline = Pipeline(name="", steps=(Step(name="large", operator=large, parameters={}, on="frame"),))
+    parts = [features(index=index, pipeline=pipeline.digest) for index in range(4)]
+    batch = Aggregator(pipeline=pipeline).take(*parts)
+    (data,) = events(batch)
+    assert data["features"] == {"large": {"skipped": "the event would be too large"}}
+    assert data["outcome"] == "complete"

@@ -23,6 +23,12 @@ TILES = TP("tiles", 3)
 def _consumer(kind: type[Any] = Consumer, *, committed: int | None = None, first: int | None = None) -> Any:
     consumer: Any = object.__new__(kind)
     consumer.__dict__.update(
+        _next={} if first is None else {TILES: first},
+        _sought={},
+        _lacking={},
+        _going_back=set(),
+        _gone_back=True,
+        _fetches=0,
         _gap=defaultdict(IntervalTree),
         _acked=defaultdict(list),
         _acked_index=defaultdict(set),
@@ -55,7 +61,7 @@ def test_faust_still_jumps_it() -> None:
 
 
 def test_offsets_that_hold_no_record_are_passed() -> None:
-    consumer = _consumer(committed=10, first=12)  # the log begins after what was committed
+    consumer = _consumer(committed=10, first=12)
     consumer._gap[TILES].addi(14, 17)
     _acknowledge(consumer, 12, 13, 17)
     assert consumer._new_offset(TILES) == 18
@@ -121,14 +127,22 @@ def test_faust_still_notes_a_failed_commit_as_done() -> None:
     asyncio.run(main())
 
 
-def test_after_an_assignment_reading_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_assignment_reading_begins_at_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        async def seek(_self: Any) -> None:
-            return None
+        async def seek(self: Any) -> None:
+            self._committed_offset[TILES] = 33
 
         monkeypatch.setattr(Original, "perform_seek", seek)
         consumer = _consumer(first=40)
+        _acknowledge(consumer, 41)
+        consumer.assignment = lambda: {TILES, TP("tiles", 4)}
+        consumer._gone_back = False
+        consumer.add_future = lambda coroutine: coroutine.close()  # of the partition that has no commit
         await consumer.perform_seek()
-        assert consumer._heads == {}
+        assert consumer._heads == consumer._next == {TILES: 33}
+        assert consumer._new_offset(TILES) == 33
+        _acknowledge(consumer, 33)
+        await consumer.perform_seek()  # again for the same assignment
+        assert consumer._new_offset(TILES) == 34
 
     asyncio.run(main())

@@ -123,6 +123,7 @@ def test_summaries_are_plain_values() -> None:
         "label": "face",
         "count": 2,
         "boxes": [[50.0, 0.0, 60.5, 9.0, 7.0], [0.0, 0.0, 10.0, 10.0, 3.0]],
+        "labels": ["face", "face"],
     }
     assert summarise(COUNTS) == {"bins": 2, "counts": [[1, 2], [3, 0]]}
     assert summarise(SUMS) == {

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from producers.sources.synthetic import synthetic_frame
-from streamproc import wire
+from streamproc import cloudevents
 from streamproc.ledger import Ledger, read_ledger
 from streamproc.model import FrameEvent, FrameKey
 from streamproc.reader import Record, TopicReader
@@ -162,9 +162,9 @@ def edges_digest(sequence: int, width: int, height: int) -> str:
 def read_events(records: Iterable[Record]) -> list[tuple[str, FrameEvent]]:
     """Frame events with their ids; other events are passed over."""
     return [
-        (dict(record.headers)["ce_id"].decode(), wire.decode_frame_event(record.value))
+        (dict(record.headers)["ce_id"].decode(), cloudevents.decode_frame_event(record.value))
         for record in records
-        if wire.event_key(record.headers) is not None
+        if cloudevents.event_key(record.headers) is not None
     ]
 
 

@@ -63,9 +63,11 @@ def killed_after_a_commit(cluster: Cluster, folder: Path, bug: str) -> Verdict:
 def killed_after_an_event(cluster: Cluster, folder: Path, bug: str) -> Verdict:
     """A worker dies when an event is out and its input not yet committed: the event must not come again."""
     with trial(
-        cluster, folder, _one_worker(bug, "after-event@1"), frames=60, fps=20, frame_deadline_s=DEADLINE_S
+        cluster, folder, _one_worker(bug, "after-event@1"), frames=10_000, fps=20, frame_deadline_s=DEADLINE_S
     ) as one:
         one.wait_for(lambda: one.fleet.died_of("after-event@1"), "an event")
+        one.wait_for_flow("its death")  # the second life has read all that the first had not committed
+        one.cameras[0].stop.set()
         return _judged(one, bug)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from pathlib import Path
@@ -92,6 +93,24 @@ def test_a_worker_cut_off_past_its_session_and_healed_doubles_nothing(cluster: C
         cluster.link(GOOD)
         one.wait_until_steady("the healing")
         time.sleep(2)  # a second event would come now
+        for camera in one.cameras:
+            camera.stop.set()
+        one.wait_for_events()
+        one.require_all_well()
+
+
+def test_workers_that_come_and_go_lose_nothing_and_double_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    with trial(cluster, tmp_path, members(2), CAMERAS, frames=10_000, fps=4, frame_deadline_s=30) as one:
+        one.wait_until_steady("the start")
+        passing = [one.fleet.add(Member(named=False)) for _ in range(2)]
+        for _ in range(6):
+            for number in passing:
+                time.sleep(chance.uniform(0.2, 2))
+                one.fleet.retire(number)
+                time.sleep(chance.uniform(0.1, 0.8))
+                one.fleet.recall(number)
+        one.wait_for_flow("the last return")
         for camera in one.cameras:
             camera.stop.set()
         one.wait_for_events()

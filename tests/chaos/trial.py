@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
-from streamproc import wire
+from streamproc import cloudevents
 from streamproc.errors import StreamprocError
 from streamproc.provision import create_topics
 from streamproc.reader import TopicReader
@@ -89,10 +89,10 @@ class Tail:
 
     def _note(self, record: Any) -> None:
         self._next[record.partition] = record.offset + 1
-        key = wire.event_key(record.headers)
+        key = cloudevents.event_key(record.headers)
         if key is not None and key not in self._seen:
             self._seen.add(key)
-            event = wire.decode_frame_event(record.value)
+            event = cloudevents.decode_frame_event(record.value)
             self.times.setdefault(key.camera, []).append((event.captured_ns, event.emitted_ns))
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from producers.publish import publish
 from producers.sources import Source, open_source
-from streamproc import wire
+from streamproc import cloudevents, wire
 from streamproc.demo import EventLog
 from streamproc.evidence import read_frame
 from streamproc.model import Frame, Grid
@@ -113,7 +113,7 @@ def test_two_workers_and_an_aggregator_give_each_of_200_frames_one_event_equal_t
     for event, pixels in zip(events, source.pixels, strict=True):
         check_event(event)
         assert event["data"]["edges"]["digest"] == whole_frame_digest(pixels)
-    in_log = [wire.event_key(record.headers) for record in read_all(settings, Topics(settings.prefix).events)]
+    in_log = [cloudevents.event_key(record.headers) for record in read_all(settings, Topics(settings.prefix).events)]
     assert [key.sequence for key in in_log if key] == list(range(200))
     seen = read_frame(settings, events[77]["data"])
     assert np.array_equal(seen.pixels, source.pixels[77])

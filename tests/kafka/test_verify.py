@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from producers.publish import publish
 from producers.sources import open_source
-from streamproc import wire
+from streamproc import cloudevents
 from streamproc.broker.ports import choose_ports
 from streamproc.ledger import LedgerWriter, read_ledger
 from streamproc.metrics import exported
@@ -71,7 +71,7 @@ def add_events(settings: Settings, *events: FrameEvent) -> None:
     """Append events as a faulty aggregator would."""
     with Publisher(settings, client_id="test") as publisher:
         for event in events:
-            headers, value = wire.encode_frame_event(event)
+            headers, value = cloudevents.encode_frame_event(event)
             publisher.send(
                 topic=Topics(settings.prefix).events,
                 partition=camera_partition(event.camera, settings.partitions),
@@ -112,7 +112,8 @@ def test_a_clean_log_is_clean_and_its_books_balance_and_each_planted_fault_is_na
 
 
 def _planted_faults_are_named(settings: Settings, ledger: Path) -> None:
-    events = [wire.decode_frame_event(record.value) for record in read_all(settings, Topics(settings.prefix).events)]
+    records = read_all(settings, Topics(settings.prefix).events)
+    events = [cloudevents.decode_frame_event(record.value) for record in records]
     by_run = {(event.run, event.sequence): event for event in events}
     add_events(
         settings,

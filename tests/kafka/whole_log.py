@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamproc import wire
+from streamproc import cloudevents, wire
 from streamproc.model import FrameKey
 from streamproc.reader import Record, TopicReader
 from streamproc.settings import Settings
@@ -17,7 +17,7 @@ def read_all(settings: Settings, topic: str) -> list[Record]:
 
 def frames_told_of(settings: Settings) -> list[FrameKey]:
     """The frame of each event, in log order within a camera; one that has two events stands there twice."""
-    keys = [wire.event_key(record.headers) for record in read_all(settings, Topics(settings.prefix).events)]
+    keys = [cloudevents.event_key(record.headers) for record in read_all(settings, Topics(settings.prefix).events)]
     assert None not in keys
     return [key for key in keys if key is not None]
 

@@ -1,84 +1,159 @@
+"""Every row of the table: whole, as exact as it says, and told in the documentation as it is."""
+
 from __future__ import annotations
 
 import inspect
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from streamproc.aggregator.merging import merge_step
 from streamproc.errors import PipelineError
 from streamproc.model import Grid
-from streamproc.operators.catalogue import OPERATORS
-from streamproc.operators.parameters import checked, described
-from streamproc.operators.table import Operator
+from streamproc.operators.catalogue import BUILT_IN
+from streamproc.operators.parameters import checked
+from streamproc.operators.pipeline import Pipeline
+from streamproc.operators.pipeline_file import STEP_KEYS, parse
+from streamproc.operators.table import PIXEL_KINDS, Measure, Operator
 from streamproc.operators.tiling import split
+from tests.operator_examples import EXAMPLES
+from tests.operator_pages import DOCS, FOLDER, HEAVY, INDEX, MEDIUM, pages
 from tests.operators.pictures import Cut, cuts
 
-DOCS = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
-EVERY = list(OPERATORS.values())
-EXACT_MEASURES = [operator for operator in EVERY if operator.kind == "measure" and operator.exact == "exact"]
+EVERY = list(BUILT_IN.values())
+EXACT_MEASURES = [
+    operator
+    for operator in EVERY
+    if operator.kind == "measure"
+    and operator.scope == "tile"
+    and operator.exact == "exact"
+    and not any(parameter.required for parameter in operator.parameters)  # those are held to it in their own tests
+]
+PICTURE = (237, 640, 3)
+PICTURE_BYTES = 45_000
 
 
-def section(operator: Operator) -> str:
-    match = re.search(rf"^### {operator.name}\n(.*?)(?=^##|\Z)", DOCS, re.DOTALL | re.MULTILINE)
-    assert match, f"docs/operators.md has no section {operator.name}"
-    return match[1]
+def by_name(operator: Operator) -> str:
+    return operator.name
 
 
-@pytest.mark.parametrize("operator", EVERY, ids=lambda operator: operator.name)
-def test_the_documentation_tells_each_operator_with_each_parameter_and_its_default(
-    operator: Operator,
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pipelines of the pages name."""
+    for package in ("onnx", "onnxruntime", "sklearn", "skl2onnx"):
+        pytest.importorskip(package)
+    from tests.operator_scenes import write_files
+
+    folder = tmp_path_factory.mktemp("files")
+    write_files(folder)
+    return folder
+
+
+def example(operator: Operator, request: pytest.FixtureRequest) -> Pipeline:
+    named = any(parameter.file for parameter in operator.parameters)
+    folder: Path | None = request.getfixturevalue("files") if named else None
+    return parse(EXAMPLES[operator.name].steps, operator.name, folder=folder)
+
+
+# --- the documentation ----------------------------------------------------------------------------------------
+
+
+written = cache(pages)
+
+
+@pytest.mark.parametrize("name", ["operators.md", *(f"operators/{name}.md" for name in BUILT_IN)])
+def test_the_documentation_is_what_the_table_and_its_docstrings_say(name: str) -> None:
+    path = DOCS / name
+    assert path.exists(), f"docs/{name} is missing: run python -m tests.operator_pages"
+    assert path.read_text(encoding="utf-8") == written()[path], (
+        f"{name} is out of date: run python -m tests.operator_pages"
+    )
+
+
+def test_each_row_has_a_page_and_a_picture_and_each_page_a_row() -> None:
+    expected = {f"{name}.{ending}" for name in BUILT_IN for ending in ("md", "jpg")}
+    assert {path.name for path in FOLDER.iterdir()} == expected
+    assert set(EXAMPLES) == set(BUILT_IN)
+    assert not HEAVY & MEDIUM
+    assert set(BUILT_IN) >= HEAVY | MEDIUM
+
+
+@pytest.mark.parametrize("operator", EVERY, ids=by_name)
+def test_pictures_show_a_frame_and_what_was_made_of_it(operator: Operator) -> None:
+    stored = (FOLDER / f"{operator.name}.jpg").read_bytes()
+    picture = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == PICTURE
+    assert len(stored) <= PICTURE_BYTES
+    frame, made = picture[:, :316].astype(int), picture[:, 324:].astype(int)
+    assert frame.std() > 5
+    assert made.std() > 5
+    assert np.abs(frame - made).mean() > 0.5
+
+
+@pytest.mark.parametrize("operator", EVERY, ids=by_name)
+def test_the_pipeline_of_each_page_is_accepted_and_runs_its_operator(
+    operator: Operator, request: pytest.FixtureRequest
 ) -> None:
-    text = section(operator)
-    for parameter in operator.parameters:
-        default = str(parameter.default).lower() if isinstance(parameter.default, bool) else f"{parameter.default:g}"
-        assert re.search(
-            rf"^\| `{parameter.name}` \| {re.escape(default)} \| {re.escape(described(parameter))} \|",
-            text,
-            re.MULTILINE,
-        )
+    pipeline = example(operator, request)
+    assert operator.name in pipeline.operators
+    assert f"```toml\n{EXAMPLES[operator.name].steps}```" in (FOLDER / f"{operator.name}.md").read_text(
+        encoding="utf-8"
+    )
 
 
-def test_the_documentation_tells_no_operator_that_does_not_exist() -> None:
-    assert re.findall(r"^### (\w+)$", DOCS, re.MULTILINE) == list(OPERATORS)
+def test_the_pipelines_of_the_overview_are_accepted() -> None:
+    listed = re.findall(r"```toml\n(.*?)```", INDEX.read_text(encoding="utf-8"), re.DOTALL)
+    assert listed
+    for text in listed:
+        assert parse(text).steps
 
 
-@pytest.mark.parametrize("operator", EVERY, ids=lambda operator: operator.name)
-def test_a_row_is_whole(operator: Operator) -> None:
-    assert OPERATORS[operator.name] is operator
+# --- the table ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", EVERY, ids=by_name)
+def test_a_row_is_whole(operator: Operator, request: pytest.FixtureRequest) -> None:
+    assert BUILT_IN[operator.name] is operator
     assert operator.meaning
-    assert operator.halo(operator.defaults()) >= 0
+    assert operator.halo(example(operator, request)[operator.name].parameters) >= 0
     assert "Raises:" in (inspect.getdoc(operator.run) or "")
-    assert "gray" in operator.accepts
+    assert "gray" in operator.accepts or not PIXEL_KINDS & set(operator.accepts)
+    assert operator.scope == "frame" or operator.kind != "follower"
     names = [parameter.name for parameter in operator.parameters]
     assert len(set(names)) == len(names)
-    assert not set(names) & {"operator", "name", "input", "every"}
+    assert not set(names) & set(STEP_KEYS)
     for parameter in operator.parameters:
         assert checked(parameter.default, parameter, "") == parameter.default
         assert parameter.meaning
 
 
 def test_refused_values_are_told_with_what_is_allowed() -> None:
-    (ksize, *_) = OPERATORS["gaussian"].parameters
+    (ksize, *_) = BUILT_IN["gaussian"].parameters
     with pytest.raises(PipelineError, match="here must be an odd whole number from 1 to 63, got 2"):
         checked(2, ksize, "here")
 
 
-@settings(max_examples=60)
-@pytest.mark.parametrize("operator", EXACT_MEASURES, ids=lambda operator: operator.name)
+@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("operator", EXACT_MEASURES, ids=by_name)
 @given(cuts(channels=(1, 3)))
-def test_merged_tiles_equal_the_whole_frame_for_each_operator_that_claims_it(operator: Operator, case: Cut) -> None:
+def test_merged_tiles_equal_the_whole_frame_for_each_measure_that_claims_it(operator: Operator, case: Cut) -> None:
     picture = case.pixels
     if picture.ndim == 3 and "color" not in operator.accepts:
         picture = picture[:, :, 0].copy()
     params = {**operator.defaults(), **({"limit": 25} if "limit" in operator.defaults() else {})}
     if operator.name == "harris":
         params["threshold"] = 0.0
-    merged = []
+    merged: list[Any] = []
     for grid, halo in ((Grid(1, 1), 0), (case.grid, operator.halo(params) + case.extra_halo)):
-        results = [operator.run(window, params) for window in split(picture, grid, halo)]  # type: ignore[arg-type]
-        merged.append(merge_step(results, case.width, case.height))  # type: ignore[arg-type]  # measures alone
-    first, second = (found if not hasattr(found, "tobytes") else found.tobytes() for found in merged)
+        results = [cast("Measure", operator.run)(window, params) for window in split(picture, grid, halo)]
+        found = merge_step(results, case.width, case.height)
+        merged.append(operator.finish(found, params) if operator.finish else found)
+    first, second = (found.tobytes() if isinstance(found, np.ndarray) else found for found in merged)
     assert first == second

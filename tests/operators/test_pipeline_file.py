@@ -65,7 +65,7 @@ CANNY = '[[step]]\noperator = "canny"\n'
 GRAY = '[[step]]\noperator = "gray"\n'
 SOBEL = '[[step]]\noperator = "sobel"\n'
 REFUSED = [
-    ("", r"no step gives a result; add one of: canny, "),
+    ("", r"no step gives a result; add a measure, such as canny"),
     (GRAY, r"no step gives a result"),
     ("name = ", r"not TOML: "),
     ("nam = 'x'", r"unknown key 'nam'; did you mean \"name\"\? \(allowed: name, step\)"),
@@ -74,12 +74,12 @@ REFUSED = [
     ("step = 3", r"steps are written as \[\[step\]\] tables"),
     ("step = [1]", r"steps are written as \[\[step\]\] tables"),
     (CANNY * 65, r"65 steps, at most 64 are allowed"),
-    ("[[step]]\nname = 'x'", r"step 1: operator is missing; one of: gray, "),
+    ("[[step]]\nname = 'x'", r"step 1: operator is missing \(streamproc operators lists them\)"),
     (
         "[[step]]\noperator = 'cany'",
-        r"step 1: unknown operator 'cany'; did you mean \"canny\"\? \(allowed: gray, ",
+        r"step 1: unknown operator 'cany'; did you mean \"canny\"\? \(streamproc operators lists",
     ),
-    ("[[step]]\noperator = 'zzz'", r"step 1: unknown operator 'zzz' \(allowed: gray, "),
+    ("[[step]]\noperator = 'zzz'", r"step 1: unknown operator 'zzz' \(streamproc operators lists"),
     ("[[step]]\noperator = 7", r"step 1: unknown operator 7"),
     (
         GRAY + CANNY + "lo = 3",
@@ -107,14 +107,14 @@ REFUSED = [
     ),
     (CANNY + "every = 0", r"step 1 \"canny\": every must be a whole number from 1 to 1000000, got 0"),
     (CANNY + "every = true", r"every must be a whole number"),
-    (GRAY + "every = 2\n" + CANNY, r"step 1 \"gray\": every is for measures"),
+    (GRAY + "every = 2\n" + CANNY, r"step 1 \"gray\": every is not for transforms"),
     (
         CANNY + "input = 'gray'",
         r"step 1 \"canny\": input 'gray' is no transform above this step \(allowed: frame\)",
     ),
     (
-        GRAY + CANNY + "[[step]]\noperator = 'fast'\ninput = 'canny'",
-        r"input 'canny' is a measure, it has no pixels \(allowed: frame, gray\)",
+        GRAY + "[[step]]\noperator = 'statistics'\n[[step]]\noperator = 'fast'\ninput = 'statistics'",
+        r"input 'statistics' is a measure, it has no pixels \(allowed: frame, gray\)",
     ),
     (
         GRAY + CANNY + "input = 'grey'",
@@ -128,6 +128,11 @@ REFUSED = [
     (
         SOBEL + "[[step]]\noperator = 'color_histogram'",
         r"takes color or gray pixels, input \"sobel\" gives float",
+    ),
+    (CANNY + "on = 'gpu'", r"step 1 \"canny\": on must be \"tile\" or \"frame\", got 'gpu'"),
+    (
+        CANNY + "[[step]]\noperator = 'statistics'\ninput = 'canny'\non = 'tile'",
+        r"on = \"tile\" cannot be: its input \"canny\" is known of the whole frame only",
     ),
     (SOBEL + GRAY + CANNY, r"step 2 \"gray\": takes color or gray pixels, input \"sobel\" gives float"),
 ]

@@ -1,0 +1,133 @@
+"""An operator on trial: its parameters, and what it is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamproc.contract.answers import Broken, Case, answer
+from streamproc.contract.pictures import TALL, WIDE, Film, film, kinds_of, of_kind
+from streamproc.operators.parameters import checked
+from streamproc.operators.plugins import one_line
+from streamproc.operators.table import Operator, Parameter, Value
+
+MAX_SETTINGS: Final = 40
+
+
+class Warned(Exception):
+    """Something that may stay but should not."""
+
+
+class NotFor(Exception):
+    """The check does not concern this operator."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Trial:
+    """Everything a check needs.
+
+    Attributes:
+        given: Values of parameters that have no sensible default, files among them.
+        rounds: How many pictures of each kind; more find more and take longer.
+        slow: Settings that took too long to be tried again.
+        more_px: Halo beyond the claimed one that tiles needed to give what the whole frame gives.
+    """
+
+    operator: Operator
+    given: Mapping[str, Value] = field(default_factory=dict)
+    rounds: int = 3
+    slow: set[str] = field(default_factory=set)
+    more_px: int = 0
+
+    @property
+    def params(self) -> dict[str, Value]:
+        """All parameters, as a pipeline that names only the given ones has them."""
+        known = {parameter.name: parameter for parameter in self.operator.parameters}
+        return {
+            **self.operator.defaults(),
+            **{name: checked(value, known[name], name) for name, value in self.given.items()},
+        }
+
+    @property
+    def missing(self) -> list[str]:
+        """Files that must be named and are not."""
+        return [
+            parameter.name
+            for parameter in self.operator.parameters
+            if parameter.file and parameter.required and not self.params[parameter.name]
+        ]
+
+    @property
+    def follows(self) -> bool:
+        """Whether films are what it takes."""
+        return self.operator.kind == "follower"
+
+    @property
+    def cases(self) -> Iterator[Case]:
+        """Ordinary pictures of every kind it takes, or films."""
+        if self.follows:
+            yield from (film(self.operator, seed) for seed in range(2))
+            return
+        for kind in kinds_of(self.operator):
+            yield of_kind(kind, WIDE)
+            yield of_kind(kind, TALL, 1, "noise")
+
+    def settings(self) -> Iterator[tuple[str, dict[str, Value]]]:
+        """Each parameter at its ends and at each of its choices, the others as they are: what it is, and all values."""
+        params, count = self.params, 0
+        for parameter in self.operator.parameters:
+            for value in _ends(parameter):
+                what = f"{parameter.name} = {value}"
+                if value != params[parameter.name] and count < MAX_SETTINGS and what not in self.slow:
+                    count += 1
+                    yield what, {**params, parameter.name: value}
+
+    def answer(self, case: Case, what: str, params: Mapping[str, Value] | None = None) -> Any:
+        """What the operator says.
+
+        Args:
+            case: A picture or a film.
+            what: Of it, for messages.
+            params: Other than those of the trial.
+
+        Raises:
+            Broken: It raised something.
+        """
+        try:
+            return answer(self.operator, case, dict(self.params if params is None else params))
+        except Broken:
+            raise
+        except Exception as error:
+            raise Broken(f"raises {one_line(error)} on {what}") from error
+
+
+def named(case: Case) -> str:
+    """A case in words."""
+    if isinstance(case, Film):
+        return f"a film of {len(case.scenes)} frames"
+    return f"{'float ' if case.dtype == np.float32 else ''}pixels of shape {case.shape}"
+
+
+def pixels_of(case: Case) -> NDArray[Any] | None:
+    """The pixels of a picture, or of a film's first frame that has some."""
+    if not isinstance(case, Film):
+        return case
+    return next((scene.window.pixels for scene in case.scenes if scene.window is not None), None)
+
+
+def _ends(parameter: Parameter) -> tuple[Value, ...]:
+    if parameter.choices:
+        return parameter.choices
+    if isinstance(parameter.default, bool):
+        return (True, False)
+    if parameter.file or isinstance(parameter.default, str | tuple):
+        return ()
+    kind = type(parameter.default)
+    ends = [kind(end) for end in (parameter.low, parameter.high) if end is not None]
+    if parameter.odd:
+        ends = [end + (1 if end == parameter.low else -1) if end % 2 == 0 else end for end in ends]
+    return tuple(ends)
