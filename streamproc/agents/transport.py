@@ -216,7 +216,19 @@ class Consumer(driver.Consumer):
             wanted = self._next.setdefault(tp, committed)
             self._heads.setdefault(tp, committed)
         await self.seek(tp, wanted)
-        self._sought[tp] = (wanted, self._fetches)
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        """Do as Faust's, but on the thread that fetches.
+
+        From another thread it takes records away under the fetch's hands, which ends the worker with a KeyError
+        (faust/transport/consumer.py, 0.15.3, line 1454; aiokafka/consumer/fetcher.py, 0.14, line 1231).
+        """
+
+        async def seek(consumer: aiokafka.AIOKafkaConsumer) -> None:
+            consumer.seek(partition, offset)
+            self._sought[partition] = (offset, self._fetches)  # fetches begun by now may bring what was before
+
+        await self._asked(seek)
 
     def _forget(self) -> None:
         """Know nothing of positions: an assignment is over."""
@@ -267,7 +279,7 @@ class Consumer(driver.Consumer):
             asked = asyncio.run_coroutine_threadsafe(question(thread._ensure_consumer()), thread.thread_loop)
             return await asyncio.wait_for(asyncio.wrap_future(asked), ANSWER_S)
         except (KafkaError, TimeoutError, ConsumerNotStarted) as error:
-            raise BrokerError(f"the broker does not say where its topics end ({error or 'no answer'})") from None
+            raise BrokerError(f"the broker did not answer the consumer ({error or 'not in time'})") from None
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish what is under way and commit it before partitions go, so that nobody does it again.

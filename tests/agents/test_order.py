@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
@@ -41,7 +43,9 @@ class Reading:
             _acked_index=defaultdict(set),
             _deliver=self._deliver,
             committed_by_group=self._committed_by_group,
-            seek=self._seek,
+            _asked=self._asked,
+            _read_offset={},
+            log=SimpleNamespace(dev=lambda *_a: None),
             assignment=lambda: {TILES},
             add_future=lambda coroutine: self._under_way.append(asyncio.ensure_future(coroutine)),
             sleep=self._sleep,
@@ -62,7 +66,10 @@ class Reading:
     async def _sleep(self, _seconds: float) -> None:
         self.refuse = False  # the broker has come back
 
-    async def _seek(self, _tp: Any, offset: int) -> None:
+    async def _asked(self, question: Any) -> None:
+        await question(SimpleNamespace(seek=self._seek))
+
+    def _seek(self, _tp: Any, offset: int) -> None:
         self.back.append(offset)
         self.position = offset
 
@@ -185,6 +192,33 @@ def test_what_was_dropped_of_a_quiet_partition_that_has_no_commit_is_fetched_aga
         assert reading.delivered == [0, 1, 2]
 
     asyncio.run(main())
+
+
+def test_reading_goes_back_on_the_thread_that_fetches_which_knows_what_was_asked_for_by_then() -> None:
+    there = asyncio.new_event_loop()
+    thread = threading.Thread(target=there.run_forever)
+    thread.start()
+    consumer = Reading(list(range(8)), committed=0).consumer
+    del consumer.__dict__["_asked"]
+    at: list[tuple[int | None, int]] = []
+    real = SimpleNamespace(seek=lambda _tp, offset: at.append((threading.current_thread().ident, offset)))
+    consumer._thread = SimpleNamespace(thread_loop=there, _ensure_consumer=lambda: real)
+
+    async def main() -> None:
+        there.call_soon_threadsafe(time.sleep, 0.2)  # a fetch that has not given up the thread yet
+        going_back = asyncio.ensure_future(consumer.seek(TILES, 5))
+        await asyncio.sleep(0.05)
+        consumer._fetches += 1  # asked for meanwhile
+        await going_back
+
+    try:
+        asyncio.run(main())
+    finally:
+        there.call_soon_threadsafe(there.stop)
+        thread.join(timeout=5)
+        there.close()
+    assert at == [(thread.ident, 5)]
+    assert consumer._sought == {TILES: (5, 1)}
 
 
 def test_records_go_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
