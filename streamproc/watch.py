@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streamproc.agents.progress import Progress
-from streamproc.agents.stall import TP, StallWatch, Standing
+from streamproc.agents.stall import TP, Silence, StallWatch, Standing
 from streamproc.app import Wiring
 from streamproc.errors import BrokerError, StreamprocError
 from streamproc.provision import topics_changed
@@ -23,8 +23,13 @@ _FOLLOW_S = 1.0
 _TOPICS_S = 5.0
 
 
-async def watch_for_stalls(settings: Settings, wiring: Wiring, *, fail: Callable[[BaseException], None]) -> None:
-    """End the worker when a partition stands still although the broker answers and has records for it."""
+async def watch_for_stalls(
+    settings: Settings, wiring: Wiring, *, partitions: int, fail: Callable[[BaseException], None]
+) -> None:
+    """End the worker when a partition stands still although the broker answers and has records for it.
+
+    Or when the consumer gets no answer although others do.
+    """
     topics = Topics(settings.prefix)
     watch = StallWatch(
         {
@@ -32,6 +37,7 @@ async def watch_for_stalls(settings: Settings, wiring: Wiring, *, fail: Callable
             topics.features: settings.stall_timeout_s,
         }
     )
+    silence = Silence(settings.stall_timeout_s)
     consumer: Any = wiring.app.consumer  # ours, but Faust's type
     while True:
         await asyncio.sleep(settings.stall_timeout_s / _LOOKS_IN_STALL)
@@ -41,7 +47,13 @@ async def watch_for_stalls(settings: Settings, wiring: Wiring, *, fail: Callable
         except BrokerError as error:
             log.warning("cannot see whether there is progress: %s", error)
             watch.forgive(time.monotonic())
+            if not await _answers_others(settings, partitions=partitions):
+                silence.hears()
+            elif silence.lasts(time.monotonic()):
+                fail(_deaf(settings))
+                return
             continue
+        silence.hears()
         steps = wiring.extractor.handled if wiring.extractor is not None else 0
         standings = {tp: Standing(offset, *bounds[tp], steps=steps) for tp, offset in finished.items()}
         if stalled := watch.look(standings, time.monotonic()):
@@ -63,6 +75,22 @@ def _stall(tp: TP, standing: Standing, *, limit_s: float) -> StreamprocError:
     return StreamprocError(
         f"partition {tp.partition} of {tp.topic} made no progress for {limit_s:g} s although {standing.waiting} records"
         " wait (STREAMPROC_STALL_TIMEOUT_S); start the worker again, they will be read again"
+    )
+
+
+async def _answers_others(settings: Settings, *, partitions: int) -> bool:
+    try:
+        await asyncio.to_thread(topics_changed, settings, partitions=partitions)
+    except BrokerError:
+        return False
+    return True
+
+
+def _deaf(settings: Settings) -> StreamprocError:
+    return StreamprocError(
+        f"the consumer has had no answer for {settings.stall_timeout_s:g} s although the broker at"
+        f" {settings.bootstrap} answers others (STREAMPROC_STALL_TIMEOUT_S); start the worker again, records that are"
+        " not finished will be read again"
     )
 
 

@@ -85,7 +85,7 @@ class _Run:
             watched(asyncio.create_task(one), self._fail)
             for one in (
                 self._observe(wiring),
-                watch_for_stalls(self._settings, wiring, fail=self._fail),
+                watch_for_stalls(self._settings, wiring, partitions=partitions, fail=self._fail),
                 follow_backlog(self._settings, wiring, partitions=partitions),
                 watch_topics(self._settings, partitions=partitions, fail=self._fail),
             )

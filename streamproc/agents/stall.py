@@ -1,4 +1,4 @@
-"""Notices a partition whose committed offset stands still while records wait: a worker that only looks alive.
+"""Notices a worker that only looks alive: records wait and nothing moves, or its consumer gets no answer any more.
 
 Known causes lie outside this code (a thread lost in native code, a consumer that silently ended: faust-streaming #175,
 #596, #640), so the cure is to end the worker with a clear word and let its records be read again.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from faust.types import TP
 
-__all__ = ["TP", "StallWatch", "Standing"]
+__all__ = ["TP", "Silence", "StallWatch", "Standing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +63,25 @@ class StallWatch:
     def forgive(self, now_s: float) -> None:
         """Begin to count anew: nobody could have made progress (the broker was away)."""
         self._since = {tp: (finished, now_s) for tp, (finished, _) in self._since.items()}
+
+
+@dataclass(slots=True)
+class Silence:
+    """How long the consumer has had no answer from a broker that answers others; the clock is the caller's.
+
+    Attributes:
+        limit_s: The longest that may last, seconds.
+    """
+
+    limit_s: float
+    _since_s: float | None = None
+
+    def hears(self) -> None:
+        """Note that the consumer has had an answer, or that nobody gets one."""
+        self._since_s = None
+
+    def lasts(self, now_s: float) -> bool:
+        """Note that only others get answers; returns whether that has lasted for too long."""
+        if self._since_s is None:
+            self._since_s = now_s
+        return now_s - self._since_s > self.limit_s

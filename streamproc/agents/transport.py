@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -23,6 +22,7 @@ from mode.services import WaitResults
 from mode.utils.queues import ThrowableQueue
 
 from streamproc.agents.lease import Lease
+from streamproc.agents.thread import ConsumerThread
 from streamproc.errors import BrokerError
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 NAP_S = 0.01
 ANSWER_S = 10.0
 _RETRY_S = 0.5
-FETCH_MIN_BYTES = 256 * 1024
-FETCH_WAIT_MS = 25
 _RECORD_OVERHEAD_BYTES = 1024  # headers and Python objects around a record
 
 
@@ -69,44 +67,6 @@ class ByteQueue(ThrowableQueue[Any]):
         """Drop everything that waits (on a rebalance)."""
         super().clear()
         self._bytes = 0
-
-
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread, which lets the broker gather records for a moment before it answers a fetch.
-
-    Faust asks for 1 byte, so under load every few records cost a request. `AIOKafkaConsumer` takes both values as
-    arguments, but Faust 0.15.3 does not pass them on (faust/transport/drivers/aiokafka.py, line 596).
-    """
-
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_min_bytes = FETCH_MIN_BYTES
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        return consumer
-
-    async def on_start(self) -> None:
-        """Note each heartbeat that the coordinator answers."""
-        await super().on_start()
-        coordinator: Any = self._ensure_consumer()._coordinator
-        app: Any = self.app  # a StreamApp, but Faust's type
-        lease, heartbeat = app.lease, coordinator._do_heartbeat
-
-        async def noted() -> bool:
-            asked_s = time.monotonic()
-            answered: bool = await heartbeat()
-            if answered:
-                lease.confirm(asked_s)
-            return answered
-
-        coordinator._do_heartbeat = noted
-
-    async def beat(self) -> None:
-        """Send a heartbeat now."""
-        await self._ensure_consumer()._coordinator._do_heartbeat()
-
-    async def rejoin(self) -> None:
-        """Give partitions up and take them anew."""
-        self._ensure_consumer()._coordinator.request_rejoin()
 
 
 class _Begun:

@@ -6,7 +6,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.agents.stall import StallWatch, Standing
+from streamproc.agents.stall import Silence, StallWatch, Standing
 
 TILES, FEATURES = TP("tiles", 0), TP("features", 0)
 LIMITS = {"tiles": 10.0, "features": 40.0}
@@ -69,3 +69,19 @@ def test_a_worker_that_handles_records_of_a_long_batch_does_not_stand_still() ->
     for second in range(40):
         assert watch.look({TILES: Standing(5, 0, 90, steps=second // 8)}, second) == []
     assert watch.look({TILES: Standing(5, 0, 90, steps=4)}, 50) == [TILES]
+
+
+def test_a_consumer_that_alone_gets_no_answer_is_noticed_after_the_limit() -> None:
+    silence = Silence(60)
+    assert not silence.lasts(100)
+    assert not silence.lasts(160)
+    assert silence.lasts(161)
+
+
+def test_one_answer_or_a_broker_that_is_away_for_all_begins_the_count_anew() -> None:
+    silence = Silence(60)
+    assert not silence.lasts(100)
+    silence.hears()
+    assert not silence.lasts(161)
+    assert not silence.lasts(221)
+    assert silence.lasts(222)
