@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import cv2
 
+from streamproc.cli.stitch import stitch as stitch_command
 from streamproc.model import EdgeMap
 from streamproc.operators.catalogue import BUILT_IN
 from streamproc.operators.parameters import described
 from streamproc.operators.pipeline_file import parse
+from streamproc.operators.stitching import stitch
 from streamproc.operators.table import Operator, Parameter, Value
 from tests.operator_examples import EXAMPLES
 
@@ -51,6 +53,7 @@ ACROSS: Final = {
     "rounding": "up to rounding: tiles may differ from the whole frame by what floats round away",
     "no": "not exact: see the text; `on = \"frame\"` gives the whole frame's result",
 }  # fmt: skip
+STITCH: Final = "stitch"  # no step of a pipeline, but a page of its own
 KERNELS: Final = ["; ".join([" ".join(["1"] * size)] * size) for size in (3, 15)]
 HEADING: Final = re.compile(r"^(Args|Returns|Raises|References):$")
 NEXT_REFERENCE: Final = re.compile(r"((?:19|20)\d\d(?: \([^)]*\))?)[.;] (?=[A-Z]|https)")
@@ -293,6 +296,41 @@ def listed(title: str, items: Sequence[str]) -> list[str]:
     return [f"## {title}", "\n".join(f"- {item}" for item in items)] if items else []
 
 
+def stitch_page() -> str:
+    """Of the command that joins pictures: what a function and a command say instead of a row."""
+    said = sections(stitch)
+    rows = [
+        [f"`--{name.replace('_', '-')}`", f"{value.default}", f"{option.min} to {option.max}", option.help]
+        for name, value in inspect.signature(stitch_command).parameters.items()
+        for option in getattr(typing.get_type_hints(stitch_command, include_extras=True)[name], "__metadata__", ())
+        if getattr(option, "max", None) is not None
+    ]
+    told = [
+        ("family", "stitching"),
+        ("works on", "2 to 16 overlapping pictures"),
+        ("in a pipeline", "no: frames of several cameras never meet in one step; `streamproc stitch` joins pictures"),
+        ("gives", "a PNG; with `--json` also where each picture lies, its homography, and how many points agreed"),
+        ("across seams", "it never sees one: pictures are whole"),
+    ]
+    text = [
+        f"# {STITCH}",
+        "**Several cameras' pictures of one scene joined into one**",
+        said["summary"],
+        said["text"],
+        f"![{STITCH}: left three pictures, right all of them as one]({STITCH}.jpg)",
+        "Left three pictures that overlap by a third, right what they are joined into.",
+        table(["", ""], told),
+        "## Options",
+        table(["option", "default", "allowed", "meaning"], rows),
+        "## On the command line",
+        "```sh\nstreamproc stitch left.png middle.png right.png --out all.png\n```",
+        *errors(said["Raises"]),
+        *listed("References", references(said["References"])),
+        "[All operators](../operators.md)",
+    ]
+    return "\n\n".join(text) + "\n"
+
+
 def index() -> str:
     """The tables of all operators, one for each family."""
     families: dict[str, list[Operator]] = {}
@@ -312,6 +350,8 @@ def index() -> str:
             for one in operators
         ]
         parts += [f"### {capital(family)}", table(["operator", "what it does", "on", "seams", "halo", "cost"], rows)]
+    joins = f"[`streamproc {STITCH}`](operators/{STITCH}.md)"
+    parts += ["### Stitching", table(["command", "what it does"], [[joins, "several cameras' pictures into one"]])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -324,7 +364,7 @@ def pages() -> dict[Path, str]:
     """All text that is written: every page, and the overview with its tables made anew."""
     kept = INDEX.read_text(encoding="utf-8").partition(BEGIN)[0]
     written = {FOLDER / f"{name}.md": page(operator) for name, operator in BUILT_IN.items()}
-    return {INDEX: kept + BEGIN + "\n" + index(), **written}
+    return {INDEX: kept + BEGIN + "\n" + index(), **written, FOLDER / f"{STITCH}.md": stitch_page()}
 
 
 def write_pages() -> None:
@@ -333,19 +373,21 @@ def write_pages() -> None:
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
     for path in FOLDER.iterdir():
-        if path.stem not in BUILT_IN:
+        if path.stem not in {*BUILT_IN, STITCH}:
             path.unlink()
 
 
 def write_pictures(names: Sequence[str]) -> None:
-    from tests.operator_pictures import draw, outcome, write
+    from tests.operator_pictures import draw, outcome, stitched, write
     from tests.operator_scenes import write_files
 
     cv2.setNumThreads(1)
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder))
-        for name in names or BUILT_IN:
+        if not names or STITCH in names:
+            write(FOLDER / f"{STITCH}.jpg", stitched())
+        for name in [name for name in names if name != STITCH] or ([] if names else BUILT_IN):
             made = parse(EXAMPLES[name].steps, name, folder=Path(folder))
             seen = outcome(made, EXAMPLES[name].frames())
             picture = draw(name, BUILT_IN[name].kind == "transform", seen)

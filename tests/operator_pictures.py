@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import cv2
 import msgspec
 import numpy as np
+import skimage.data
 from numpy.typing import NDArray
 
 from streamproc.aggregator.assembly import ClosedFrame
@@ -23,6 +24,7 @@ from streamproc.model import Boxes, Features, Grid, Histogram, Occurrence, Patch
 from streamproc.operators.drawing import PALETTE, draw_boxes, draw_points, in_colour, overlay_edges
 from streamproc.operators.pipeline import Pipeline, Step, Work
 from streamproc.operators.points import unpack_points
+from streamproc.operators.stitching import stitch
 from streamproc.operators.table import Params
 from streamproc.operators.tiling import join, split
 from tests.features import features
@@ -136,8 +138,11 @@ def _pixels(patch: Patch) -> NDArray[Any]:
 
 def draw(name: str, transform: bool, seen: Outcome) -> Pixels:
     """Frame and result side by side, 640 x 237 pixels, BGR."""
-    right = shown(seen.given) if transform else result(name, seen)
-    pictures = [in_colour(seen.frame), right]
+    return beside(in_colour(seen.frame), shown(seen.given) if transform else result(name, seen))
+
+
+def beside(*pictures: Pixels) -> Pixels:
+    """Two pictures on white, to one scale, 640 x 237 pixels."""
     largest = [max(picture.shape[axis] for picture in pictures) for axis in (1, 0)]
     scale = min(PANEL[0] / largest[0], PANEL[1] / largest[1])
     canvas = np.full((PANEL[1], 2 * PANEL[0] + GAP, 3), 255, np.uint8)
@@ -149,6 +154,15 @@ def draw(name: str, transform: bool, seen: Outcome) -> Pixels:
         y = (PANEL[1] - height) // 2
         canvas[y : y + height, x : x + width] = put[:height, :width]
     return canvas
+
+
+def stitched() -> Pixels:
+    """Left three pictures that overlap by a third, right what they are joined into."""
+    whole = np.ascontiguousarray(skimage.data.astronaut()[100:400, :, ::-1])
+    views = [np.ascontiguousarray(whole[:, x : x + 220]) for x in (0, 146, 292)]
+    gap = np.full((whole.shape[0], 12, 3), 255, np.uint8)
+    left = np.hstack([views[0], gap, views[1], gap, views[2]])
+    return beside(np.asarray(left, np.uint8), stitch(views).pixels)
 
 
 def shown(pixels: NDArray[Any]) -> Pixels:
