@@ -93,7 +93,9 @@ EXAMPLES: Final[dict[str, Example]] = {
     "mean": _transform("mean", of("chelsea"), "the blurred picture", ksize=11),
     "median": _transform("median", specked(0.04, 0.04), "the picture without specks", "canny", ksize=5),
     "bilateral": _transform("bilateral", noisy(), "smooth areas and sharp edges", sigma_color=80),
-    "custom_kernel": _transform("custom_kernel", of("camera"), "a relief", kernel="-2 -1 0; -1 0 1; 0 1 2", offset=128),
+    "custom_kernel": _transform(
+        "custom_kernel", of("camera"), "edges from top to bottom", kernel="-1 0 1; -2 0 2; -1 0 1", output="absolute"
+    ),
     "frequency_filter": _transform(
         "frequency_filter", of("camera"), "what changes fast, about grey", passes="high_pass", low=0.03, offset=128
     ),

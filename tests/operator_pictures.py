@@ -158,7 +158,7 @@ def beside(*pictures: Pixels) -> Pixels:
 
 def stitched() -> Pixels:
     """Left three pictures that overlap by a third, right what they are joined into."""
-    whole = np.ascontiguousarray(skimage.data.astronaut()[100:400, :, ::-1])
+    whole = np.ascontiguousarray(skimage.data.astronaut()[100:400, :, ::-1])  # type: ignore[no-untyped-call]
     views = [np.ascontiguousarray(whole[:, x : x + 220]) for x in (0, 146, 292)]
     gap = np.full((whole.shape[0], 12, 3), 255, np.uint8)
     left = np.hstack([views[0], gap, views[1], gap, views[2]])

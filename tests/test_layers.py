@@ -81,7 +81,7 @@ LIBRARIES: dict[str, set[str]] = {
     "typer": {"streamproc.cli"},
     "rich": {"streamproc.cli", "streamproc.demo", "streamproc.bench"},
     "matplotlib": {"streamproc.report", "streamproc.train"},
-    "skimage": {"producers.sources", "streamproc.train"},
+    "skimage": {"producers.sources", "streamproc.train", "streamproc.bench"},
 }
 
 

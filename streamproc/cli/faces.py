@@ -78,14 +78,14 @@ def _held_out(gallery: Gallery, network: str, least: float) -> dict[str, Any]:
     names = []
     for name in gallery.names:
         rows = [at for at, example in enumerate(gallery.examples) if example.name == name]
-        own = [judged.own[at] for at in rows if judged.own[at] is not None]
+        own = [value for at in rows if (value := judged.own[at]) is not None]
         names.append(
             {
                 "name": name,
                 "examples": len(rows),
                 "taken_whole": sum(not gallery.examples[at].found for at in rows),
-                "right": sum(judged.said[at] == name for at in rows),
-                "least_own": min((value for value in own if value is not None), default=None),
+                "right": sum(judged.said[at] == name for at in rows) if own else None,
+                "least_own": min(own, default=None),
                 "most_other": max((value for at in rows if (value := judged.other[at]) is not None), default=None),
             }
         )
@@ -120,12 +120,18 @@ def _show_examples(gallery: Gallery, held: dict[str, Any], least: float) -> None
         column.justify = "right"
     for row in held["names"]:
         alike = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("least_own", "most_other"))
-        table.add_row(Text(row["name"]), str(row["examples"]), str(row["right"]), *alike)
+        right = "-" if row["right"] is None else str(row["right"])
+        table.add_row(Text(row["name"]), str(row["examples"]), right, *alike)
     Console(highlight=False).print(table)
     if held["accuracy"] is None:
-        typer.echo("\nno name has two examples: none can be left out and named after the others")
+        typer.echo("\nno name has two examples, so none can be left out and named: add a second picture of each person")
     else:
-        typer.echo(f"\n{held['accuracy']:.3f} of {held['judged']} left-out examples named right (threshold {least:g})")
+        named = sum(row["right"] or 0 for row in held["names"])
+        share = f"{held['accuracy']:.3f}, threshold {least:g}"
+        typer.echo(f"\n{named} of {held['judged']} left-out examples named right ({share})")
+        if single := [row["name"] for row in held["names"] if row["right"] is None]:
+            names = "1 name has" if len(single) == 1 else f"{len(single)} names have"
+            typer.echo(f"{names} a single example, which cannot be left out: add a second picture of each")
     whole = [example.file for example in gallery.examples if not example.found]
     for file in whole[:SHOWN_WHOLE]:
         err.print(f"[yellow]no face found[/] in {escape(file)}: the whole picture is taken for one")

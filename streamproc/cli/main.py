@@ -52,7 +52,7 @@ app.command("index")(retrieval.index)
 app.command("search")(retrieval.search)
 app.add_typer(faces.app, name="face")
 app.command("stitch")(stitch.stitch)
-app.command("bench")(bench.bench)
+app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 
 INTERRUPTED = 130

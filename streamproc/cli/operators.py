@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperGroup
 
 from streamproc.cli.connect import Json, pipeline_for
 from streamproc.errors import UsageError
@@ -45,7 +46,23 @@ LEGEND = """
 [cyan]frame[/]    works on the whole frame
 One in full, with its parameters: [bold]streamproc operators show NAME[/]"""
 
-operators_app = typer.Typer(help="Show every operator by family, or one in full; test your own.")
+
+class OperatorsGroup(TyperGroup):
+    """Commands about operators; the name of an operator where a command is expected is told what to do."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # of click, or of the click that typer brings
+        """As click does it.
+
+        Raises:
+            UsageError: The first argument is no command.
+        """
+        name = args[0]
+        if self.get_command(ctx, name) is None:
+            raise UsageError(f"no command {name!r}{_meant(name, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+operators_app = typer.Typer(cls=OperatorsGroup, help="Show every operator by family, or one in full; test your own.")
 pipeline_app = typer.Typer(help="Check pipeline files, print the built-in one.", no_args_is_help=True)
 console = Console(highlight=False)
 
@@ -220,6 +237,21 @@ def _near(wrong: str, names: Sequence[str]) -> str:
 
     near = difflib.get_close_matches(wrong, names, n=3)
     return f"; did you mean {' or '.join(near)}?" if near else "; streamproc operators lists them"
+
+
+def _meant(wrong: str, commands: Sequence[str]) -> str:
+    """What stands in place of a command: the name of an operator, or a command that is not written right."""
+    import difflib
+
+    from streamproc.operators.catalogue import OPERATORS
+
+    if wrong in OPERATORS:
+        return f"; did you mean streamproc operators show {wrong}?"
+    if near := difflib.get_close_matches(wrong, commands, n=1):
+        return f"; did you mean streamproc operators {near[0]}?"
+    if near := difflib.get_close_matches(wrong, list(OPERATORS), n=1):
+        return f"; did you mean streamproc operators show {near[0]}?"
+    return f"; there are {' and '.join(commands)}, and streamproc operators alone lists all"
 
 
 def _given(texts: Sequence[str]) -> dict[str, dict[str, Value]]:

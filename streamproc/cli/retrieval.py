@@ -90,7 +90,7 @@ def index(
         told = {"index": str(out), "looked_at": added.looked_at, "added": added.entries, "entries": held}
         typer.echo(json.dumps(told | {"passed_over": dict(added.passed_over), "skipped": added.skipped}))
     else:
-        _tell_added(added, held, out, "picture files" if pictures else "frame events")
+        _tell_added(added, held, out, "picture file" if pictures else "frame event")
     if received:
         raise typer.Exit(128 + received[0])
 
@@ -124,7 +124,7 @@ def search(
     if as_json:
         typer.echo(json.dumps([_as_json(match, written.get(at)) for at, match in enumerate(matches)]))
     elif not matches:
-        err.print(f"the index in {folder} is empty", markup=False)
+        err.print(f"the index in {folder} is empty: add to it with streamproc index --out {folder}", markup=False)
     else:
         _show(matches)
         for at, told in sorted(written.items()):
@@ -133,12 +133,15 @@ def search(
 
 def _tell_added(added: Added, held: int, out: Path, what: str) -> None:
     for line in added.skipped[:SHOWN_SKIPPED]:
-        err.print(f"[yellow]left out[/] {escape(line)}")
+        err.print(f"[yellow]left out:[/] {escape(line)}")
     if len(added.skipped) > SHOWN_SKIPPED:
-        err.print(f"[yellow]left out[/] {added.passed_over['files are no pictures that can be read']} files in all")
-    typer.echo(f"looked at {added.looked_at} {what}, added {added.entries}; the index in {out} holds {held}")
+        from streamproc.retrieval.adding import NO_PICTURE
+
+        err.print(f"[yellow]left out:[/] {added.passed_over[NO_PICTURE]} files in all")
+    looked_at = f"{added.looked_at} {what}{'' if added.looked_at == 1 else 's'}"
+    typer.echo(f"looked at {looked_at}, added {added.entries}; the index in {out} holds {held}")
     for why, count in added.passed_over.most_common():
-        typer.echo(f"  {count} {why}")
+        typer.echo(f"  {why}: {count}")
 
 
 @contextmanager

@@ -75,9 +75,9 @@ def train(
 def _tell_skipped(trained: Trained) -> None:
     skipped = trained.examples.skipped
     for line in skipped[:SHOWN_SKIPPED]:
-        err.print(f"[yellow]left out[/] {escape(line)}")
+        err.print(f"[yellow]left out:[/] {escape(line)}")
     if len(skipped) > SHOWN_SKIPPED:
-        err.print(f"[yellow]left out[/] {len(skipped)} files in all; the report and --json name more")
+        err.print(f"[yellow]left out:[/] {len(skipped)} files in all; the report and --json name more")
 
 
 def _show(trained: Trained, console: Console) -> None:
@@ -89,8 +89,8 @@ def _show(trained: Trained, console: Console) -> None:
         figures = ("-" if row[name] is None else f"{row[name]:.4f}" for name in ("precision", "recall"))
         table.add_row(escape(row["label"]), str(row["pictures"]), *figures)
     console.print(table)
-    if len(rows) > SHOWN_LABELS:
-        console.print(f"and {len(rows) - SHOWN_LABELS} labels more")
+    if left := len(rows[SHOWN_LABELS:]):
+        console.print(f"and {left} more label{'' if left == 1 else 's'}; --report and --json tell of all")
     halves = "half" if len(trained.accuracies) == 1 else "halves"
     console.print(
         f"\naccuracy [bold]{trained.accuracy:.4f}[/] ± {trained.deviation:.4f} on {len(trained.accuracies)} held-out"
@@ -98,7 +98,8 @@ def _show(trained: Trained, console: Console) -> None:
         soft_wrap=True,
     )
     if trained.differing:
-        console.print(f"[yellow]{trained.differing} held-out answers are not those of scikit-learn[/]", soft_wrap=True)
+        answers = f"{trained.differing} held-out answer{'' if trained.differing == 1 else 's'}"
+        console.print(f"[yellow]{answers} of the model differ from scikit-learn's[/]", soft_wrap=True)
 
 
 @contextmanager

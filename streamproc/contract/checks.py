@@ -24,6 +24,7 @@ from streamproc.contract.answers import (
     require_result,
     require_told,
 )
+from streamproc.contract.keeping import changed, kept
 from streamproc.contract.pictures import TINY, Film, film, kinds_of, of_kind
 from streamproc.contract.trial import NotFor, Trial, Warned, named, pixels_of
 from streamproc.errors import BadPixels, PipelineError, StreamprocError
@@ -284,12 +285,31 @@ def state(trial: Trial) -> str:
             raise Broken(f"says something else of {named(cases[0])} after a step with {what}")
     if trial.follows:
         following.require_own_memory(trial)
+    _require_nothing_kept(trial)
     with _many_switches(), ThreadPoolExecutor(THREADS) as threads:
         found = list(threads.map(lambda number: frozen(trial.answer(cases[number], named(cases[number]))), order))
     for number, one in zip(order, found, strict=True):
         if one != first[number]:
             raise Broken(f"says something else of {named(cases[number])} when {THREADS} threads run it")
-    return f"the same in any order, after other parameters, and in {THREADS} threads"
+    return f"the same in any order, after other parameters, and in {THREADS} threads; nothing kept"
+
+
+def _require_nothing_kept(trial: Trial) -> None:
+    """Look at what the operator's code keeps, after pictures that are new but of the shapes it has seen.
+
+    Raises:
+        Broken: It changes from picture to picture; what was filled before, once and for all, does not.
+    """
+    looks = []
+    for turn in (0, 1, 0):
+        for case in trial.fresh(turn):
+            trial.answer(case, named(case))
+        looks.append(kept(trial.operator))
+    if places := [place for before, after in pairwise(looks) for place in changed(before, after)]:
+        raise Broken(
+            f"keeps something from picture to picture in {places[0]}: keep nothing there, followers have their memory,"
+            " and a cache is functools.lru_cache or threading.local"
+        )
 
 
 CHECKS: Final[tuple[tuple[str, Callable[[Trial], str], tuple[str, ...]], ...]] = (

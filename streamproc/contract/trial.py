@@ -76,6 +76,15 @@ class Trial:
             yield of_kind(kind, WIDE)
             yield of_kind(kind, TALL, 1, "noise")
 
+    def fresh(self, turn: int) -> Iterator[Case]:
+        """Other pictures of the same kinds and shapes, or another film, for each turn."""
+        if self.follows:
+            yield film(self.operator, 2 + turn)
+            return
+        for kind in kinds_of(self.operator):
+            yield of_kind(kind, WIDE, 10 + turn)
+            yield of_kind(kind, TALL, 20 + turn, "noise")
+
     def settings(self) -> Iterator[tuple[str, dict[str, Value]]]:
         """Each parameter at its ends and at each of its choices, the others as they are: what it is, and all values."""
         params, count = self.params, 0

@@ -16,6 +16,7 @@ from streamproc.operators.table import Operator, Parameter, Params, Window
 
 SOBEL_REACH_PX: Final = 1
 MAXIMUM_REACH_PX: Final = 1
+BAND_ROWS: Final = 32  # of float64, which fit into a core's cache
 BORDER, INNER = 0, 1  # the one byte that a candidate carries
 MSER_LEAST_PX: Final = 3  # OpenCV refuses less
 
@@ -94,14 +95,18 @@ def smaller_eigenvalue(gray: Pixels, block_size: int) -> NDArray[np.float32]:
     dy = np.asarray(cv2.Sobel(gray, cv2.CV_16S, 0, 1, ksize=3), np.int16)
     # Whole numbers: sums of 31 x 31 products of at most 1020^2 stay below 2^30.
     xx, yy, xy = (_block_sum(first, second, block_size) for first, second in ((dx, dx), (dy, dy), (dx, dy)))
-    apart, mixed = (xx - yy).astype(np.float64), (2 * xy).astype(np.float64)
-    apart *= apart
-    mixed *= mixed
-    apart += mixed
-    smaller = (xx + yy).astype(np.float64)
-    smaller -= np.sqrt(apart, out=apart)
-    smaller *= 1 / (2 * (4 * block_size * 255) ** 2)
-    return np.asarray(np.maximum(smaller, 0, out=smaller), np.float32)
+    smaller = np.empty(gray.shape, np.float32)
+    for top in range(0, len(smaller), BAND_ROWS):
+        band = slice(top, top + BAND_ROWS)
+        apart, mixed = (xx[band] - yy[band]).astype(np.float64), (2 * xy[band]).astype(np.float64)
+        apart *= apart
+        mixed *= mixed
+        apart += mixed
+        least = (xx[band] + yy[band]).astype(np.float64)
+        least -= np.sqrt(apart, out=apart)
+        least *= 1 / (2 * (4 * block_size * 255) ** 2)
+        smaller[band] = np.maximum(least, 0, out=least)
+    return smaller
 
 
 def _block_sum(first: NDArray[np.int16], second: NDArray[np.int16], block_size: int) -> NDArray[np.int32]:

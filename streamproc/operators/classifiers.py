@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from streamproc.errors import BadPixels, PipelineError
 from streamproc.model import Labels, Pixels
+from streamproc.operators.files import read_model
 from streamproc.operators.loaded import Loaded
+from streamproc.operators.onnx_models import open_session
 from streamproc.operators.pixels import require_pixels
 from streamproc.operators.table import Operator, Parameter, Params, Window
 
@@ -104,7 +106,7 @@ class Classifier:
             (scores,) = self.session.run(["probabilities"], {INPUT: features})
         except Exception as error:
             # onnxruntime raises a class of its own for each way in which a model can fail
-            raise BadPixels(f"{self.name} failed on {len(features)} pictures: {_line(error)}") from error
+            raise BadPixels(f"{self.name} failed on {len(features)} pictures") from error
         expected = (len(features), len(self.labels))
         if not isinstance(scores, np.ndarray) or scores.shape != expected or not np.isfinite(scores).all():
             told = f"{getattr(scores, 'shape', type(scores).__name__)}"
@@ -190,19 +192,7 @@ def load_classifier(path: str | Path) -> Classifier:
 
 
 def _open(path: Path) -> Classifier:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise PipelineError(f"{path}: needs onnxruntime: pip install 'streamproc[recognition]'") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # frames run side by side already
-    options.log_severity_level = 4
-    content = _content(path)
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # onnxruntime raises a class of its own for each way in which a file is wrong
-        raise PipelineError(f"{path}: is no model that onnxruntime runs: {_line(error)}") from error
+    session = open_session(path, read_model(path, MAX_MODEL_BYTES))
     facts = _facts(path, session.get_modelmeta().custom_metadata_map.get(METADATA))
     takes, gives = session.get_inputs(), [one.name for one in session.get_outputs()]
     if [(one.name, one.type) for one in takes] != [(INPUT, "tensor(float)")] or "probabilities" not in gives:
@@ -215,15 +205,6 @@ def _open(path: Path) -> Classifier:
     return classifier
 
 
-def _content(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise PipelineError(f"{path}: is larger than {MAX_MODEL_BYTES} bytes: no classifier is")
-        return path.read_bytes()
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def _facts(path: Path, told: str | None) -> ClassifierFacts:
     """Read and judge what a file says of itself."""
     if told is None:
@@ -233,7 +214,7 @@ def _facts(path: Path, told: str | None) -> ClassifierFacts:
             raise msgspec.ValidationError(f"{len(told)} characters are too many")
         facts = msgspec.json.decode(told, type=ClassifierFacts)
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise PipelineError(f"{path}: its {METADATA} metadata is damaged ({error}): train it again") from error
+        raise PipelineError(f"{path}: its {METADATA} metadata is damaged: train it again") from error
     if facts.features != RECIPE:
         raise PipelineError(f"{path}: takes features {facts.features}, this version makes {RECIPE}: train it again")
     wrong = wrong_labels(facts.labels)
@@ -253,10 +234,6 @@ def wrong_labels(labels: Sequence[str]) -> str | None:
             told = ascii(label[:MAX_LABEL_CHARS])
             return f"label {told} is not 1 to {MAX_LABEL_CHARS} printable characters"
     return None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 _classifiers: Final = Loaded(_open)

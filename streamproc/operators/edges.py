@@ -28,6 +28,13 @@ Gradient = NDArray[np.int16]
 def canny(window: Window, params: Params) -> EdgeMap:
     """Find the edges of a tile so that tiles link to exactly `cv2.Canny` of the whole frame.
 
+    The gradient is that of Sobel's 3x3 kernels (aperture 3, not normalised), its magnitude `|dx| + |dy|` unless `l2`.
+    So thresholds are not differences of grey levels: a straight upright or level edge from grey level a to b has the
+    magnitude 4 * |a - b|, a diagonal one 6 * |a - b| (with `l2` 4.2), and 1530 is the largest there is (with `l2`
+    1140). The defaults, 50 and 150, keep upright and level edges of more than 37 levels, and of more than 12
+    where they hang together with such. Thresholds found with `L2gradient = True` or with another aperture mean
+    something else here.
+
     Args:
         window: Grey, with CANNY_HALO_PX of halo.
         params: `low`, `high`: gradient magnitude in grey levels of a weak and a strong edge (swapped if

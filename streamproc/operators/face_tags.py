@@ -16,18 +16,20 @@ from streamproc.errors import PipelineError
 from streamproc.model import Boxes, Pixels, Rect
 from streamproc.operators.boxes import MAX_LABEL, pack_boxes, unpack_boxes
 from streamproc.operators.embedding import embed_face
+from streamproc.operators.files import PICTURE_ENDINGS, read_model, read_picture
 from streamproc.operators.loaded import Loaded, PerThread
+from streamproc.operators.onnx_models import opencv_quiet
 from streamproc.operators.pixels import gray, require_pixels
 from streamproc.operators.recognisers import SAME_OBJECT_IOU, faces, grouped_faces
 from streamproc.operators.table import Operator, Parameter, Params, Window
 
-PICTURES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_EXAMPLES: Final = 1000
 MAX_EXAMPLE_PIXELS: Final = 2**26
 UNKNOWN: Final = "face"
 THRESHOLD: Final = 0.65  # of 500 changed faces of 100 people all reach it with their own, 1 in 500 with another's
 SFACE_THRESHOLD: Final = 0.363  # OpenCV's, for aligned faces
 SFACE_SIDE_PX: Final = 112
+MAX_DIMENSIONS: Final = 4096  # of a network's description of a face; SFace's has 128
 _LEAST_FACE_PX: Final = 24
 _LEAST_SHARE: Final = 6  # a face in an example's picture is at least a sixth of its shorter side
 _MOST_GALLERIES: Final = 4
@@ -245,10 +247,10 @@ def name_of(file: str) -> str:
 def _read(folder: Path) -> Gallery:
     if not folder.is_dir():
         raise PipelineError(f"{folder}: is no folder of pictures of faces")
-    files = [one for one in sorted(folder.iterdir()) if one.suffix.lower() in PICTURES and one.name[0] != "."]
+    files = [one for one in sorted(folder.iterdir()) if one.suffix.lower() in PICTURE_ENDINGS and one.name[0] != "."]
     if not 1 <= len(files) <= MAX_EXAMPLES:
         raise PipelineError(
-            f"{folder}: 1 to {MAX_EXAMPLES} pictures ({', '.join(PICTURES)}) are wanted, it has {len(files)};"
+            f"{folder}: 1 to {MAX_EXAMPLES} pictures ({', '.join(PICTURE_ENDINGS)}) are wanted, it has {len(files)};"
             " they are named after the person: anna-1.jpg"
         )
     examples = tuple(map(_example, files))
@@ -256,17 +258,10 @@ def _read(folder: Path) -> Gallery:
 
 
 def _example(file: Path) -> Example:
-    data = np.frombuffer(file.read_bytes(), np.uint8)
-    try:
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        decoded = None
-    if decoded is None:
-        raise PipelineError(f"{file}: is no picture that can be read; give one of {', '.join(PICTURES)}")
+    pixels = read_picture(file, color=True)
     name = name_of(file.name)
     if not name or name == UNKNOWN:
         raise PipelineError(f"{file}: gives no name: call it as the person is called, such as anna-1{file.suffix}")
-    pixels = np.asarray(decoded, np.uint8)
     if pixels.size > 3 * MAX_EXAMPLE_PIXELS:
         raise PipelineError(f"{file}: has more than {MAX_EXAMPLE_PIXELS} pixels: make it smaller")
     face = _surest_face(pixels)
@@ -287,17 +282,25 @@ class _Network:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._network = cv2.FaceRecognizerSF.create(str(path), "")
-        except cv2.error as error:
-            raise PipelineError(f"{path}: is no model that OpenCV runs: {_line(error)}") from error
+        content = np.frombuffer(read_model(path), np.uint8)
         self._galleries: OrderedDict[int, tuple[Gallery, Vectors]] = OrderedDict()
         try:
-            self.describe(np.full((SFACE_SIDE_PX, SFACE_SIDE_PX, 3), 127, np.uint8))
+            with opencv_quiet():
+                self._network = cv2.FaceRecognizerSF.create("onnx", content, np.zeros(0, np.uint8))
+                tried = self._network.feature(np.full((SFACE_SIDE_PX, SFACE_SIDE_PX, 3), 127, np.uint8))
         except cv2.error as error:
             side = SFACE_SIDE_PX
-            told = f"does not take faces of {side}x{side} pixels and describe them: {_line(error)}"
-            raise PipelineError(f"{path}: {told}") from error
+            raise PipelineError(
+                f"{path}: OpenCV {cv2.__version__} cannot describe faces of {side}x{side} pixels with it: it is damaged"
+                " or no face network of SFace's form; give face_recognition_sface_2021dec.onnx of OpenCV's model zoo"
+            ) from error
+        if tried.ndim != 2 or tried.shape[0] != 1 or tried.shape[1] > MAX_DIMENSIONS:
+            shape = list(tried.shape)
+            raise PipelineError(
+                f"{path}: gives {shape} for a face, not [1, up to {MAX_DIMENSIONS}]; give a network of SFace's form"
+            )
+        if not np.isfinite(tried).all():
+            raise PipelineError(f"{path}: gives numbers that are none: it is damaged; copy or download it again")
 
     def describe(self, face: Pixels) -> Vectors:
         """Vector of length 1."""
@@ -325,10 +328,6 @@ class _Network:
 
 def _stacked(vectors: Sequence[Vectors]) -> Vectors:
     return np.array(vectors, np.float32)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 _FACES: Final = (

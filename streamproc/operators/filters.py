@@ -6,9 +6,11 @@ whole frame.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -24,6 +26,9 @@ from streamproc.operators.table import Operator, Parameter, Params
 KERNEL_SIDES = (3, 5, 7, 9, 11, 13, 15)
 KERNEL_DECIMALS = 6
 DIRECT_CELLS = {cv2.CV_32F: 129, cv2.CV_64F: 49}  # cv2.filter2D multiplies spectra, inexactly, from one more on
+MOST_SUMS = 2**20  # different sums that are looked at, once for a kernel, before it is given to cv2.filter2D as it is
+MOST_ROUNDED = 2**30  # OpenCV rounds to 32 bits before it holds a value in its range
+UNSURE_SHARE = 32  # if more than one pixel of so many is close to a tie, all are summed exactly
 EXACT_SUM = {cv2.CV_32F: 2**24, cv2.CV_64F: 2**53}
 _NUMBER = re.compile(rf"[+-]?(\d{{1,9}}(\.\d{{0,{KERNEL_DECIMALS}}})?|\.\d{{1,{KERNEL_DECIMALS}}})")
 
@@ -96,10 +101,15 @@ def custom_kernel(pixels: NDArray[Any], params: Params) -> Pixels:
     As `cv2.filter2D` with its default border: the kernel is laid on as it is written (correlation), its centre on
     the pixel. Sums are exact whatever the numbers, and so are tiles.
 
+    A kernel that finds edges sums to 0 and gives values below 0 as well. `output = "absolute"` tells how strong they
+    are, `offset = 128` shows both signs around mid-grey, and `output = "clip"` without an offset keeps one side only.
+
     Args:
         pixels: Shape (rows, cols) or (rows, cols, 3), uint8.
         params: `kernel`, numbers with blanks between them and ";" after each row, 3x3 to 15x15, at most nine
-            digits before the point and six behind it; `scale`; `offset`, grey levels.
+            digits before the point and six behind it; `scale`; `offset`, grey levels; `output`: "clip" makes
+            values below 0 black, "absolute" takes the absolute value of `scale * sum + offset`, as
+            `cv2.convertScaleAbs`; above 255 both are white.
 
     Returns:
         The same shape, uint8.
@@ -109,14 +119,99 @@ def custom_kernel(pixels: NDArray[Any], params: Params) -> Pixels:
         PipelineError: The kernel cannot be read.
     """
     require_pixels(pixels)
-    weights, denominator = whole_weights(str(params["kernel"]))
-    factor, offset = float(params["scale"]) / denominator, float(params["offset"])
-    small = _largest(weights) + 255 < EXACT_SUM[cv2.CV_32F] and weights.size <= DIRECT_CELLS[cv2.CV_32F]
-    if factor == 1 and offset.is_integer() and small:
-        return np.asarray(cv2.filter2D(pixels, -1, weights.astype(np.float32), delta=offset), np.uint8)
-    levels = _sums(pixels, weights).astype(np.float64)
+    absolute = params["output"] == "absolute"
+    plan = _planned(str(params["kernel"]), float(params["scale"]), float(params["offset"]), absolute)
+    if plan.direct is not None:
+        depth = cv2.CV_16S if absolute else -1
+        found = cv2.filter2D(pixels, depth, plan.direct, delta=float(params["offset"]))
+        return np.asarray(cv2.convertScaleAbs(found) if absolute else found, np.uint8)
+    if plan.levels is not None:
+        return np.asarray(
+            cv2.LUT(cv2.filter2D(pixels, cv2.CV_16S, plan.weights.astype(np.float32)), plan.levels), np.uint8
+        )
+    if plan.between is not None:
+        return _bracketed(pixels, plan, *plan.between, float(params["offset"]), absolute)
+    return _levels(_sums(pixels, plan.weights), plan.factor, float(params["offset"]), absolute)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Plan:
+    """The cheapest exact way to weigh by a kernel.
+
+    Attributes:
+        weights: Whole numbers without a common factor.
+        factor: By which their sums are multiplied.
+        direct: Kernel with which `cv2.filter2D` rounds every sum rightly in whatever order it adds; None for others.
+        levels: Grey level by the lower 16 bits of the sum, where it fits them; None where it does not.
+        between: Kernel in float32, and by how much its sums may be wrong, for those that are neither; None for
+            kernels so large that `cv2.filter2D` multiplies spectra.
+    """
+
+    weights: NDArray[np.int64]
+    factor: float
+    direct: NDArray[np.float32] | None = None
+    levels: NDArray[np.uint8] | None = None
+    between: tuple[NDArray[np.float32], float] | None = None
+
+
+@functools.lru_cache(maxsize=64)
+def _planned(kernel: str, scale: float, offset: float, absolute: bool) -> _Plan:
+    weights, denominator = whole_weights(kernel)
+    common = math.gcd(*(int(weight) for weight in weights.flat)) or 1
+    weights //= common
+    factor = Fraction(scale) * common / denominator
+    largest, plan = _largest(weights), _Plan(weights=weights, factor=float(factor))
+    if weights.size > DIRECT_CELLS[cv2.CV_32F]:
+        return plan
+    rounded = (weights * float(factor)).astype(np.float32)
+    # N. J. Higham, Accuracy and Stability of Numerical Algorithms, 3.1; weights and the offset are rounded as well.
+    reach = largest * abs(plan.factor) + abs(offset)
+    error = (weights.size + 3) * 2.0**-24 * reach
+    if reach < MOST_ROUNDED and largest < MOST_SUMS and _rounds_alike(largest, factor, offset, error):
+        return replace(plan, direct=rounded)
+    if largest < 2**15:
+        sums = np.arange(2**16, dtype=np.uint16).view(np.int16)
+        return replace(plan, levels=_levels(sums, plan.factor, offset, absolute))
+    return replace(plan, between=(rounded, 2 * error)) if reach < MOST_ROUNDED else plan
+
+
+def _rounds_alike(largest: int, factor: Fraction, offset: float, error: float) -> bool:
+    """Whether float32 sums, in any order, are rounded to the level that the exact sum is rounded to."""
+    unit = math.lcm(factor.denominator, Fraction(offset).denominator)
+    if unit & (unit - 1) == 0 and (largest * abs(factor) + abs(Fraction(offset))) * unit < EXACT_SUM[cv2.CV_32F]:
+        return True  # every term and every partial sum is a float32
+    values = np.arange(-largest, largest + 1, dtype=np.float64) * float(factor) + offset
+    values = values[np.abs(values) < 256]  # beyond, all are held at a limit
+    return bool((np.abs(values - np.floor(values) - 0.5) > error).all())
+
+
+def _bracketed(
+    pixels: Pixels, plan: _Plan, kernel: NDArray[np.float32], error: float, offset: float, absolute: bool
+) -> Pixels:
+    """Levels where float32 sums, made too small and too large, round to the same; the others from exact sums."""
+    depth = cv2.CV_16S if absolute else cv2.CV_8U
+    low, high = (cv2.filter2D(pixels, depth, kernel, delta=offset + shift) for shift in (-error, error))
+    done = np.asarray(cv2.convertScaleAbs(low) if absolute else low, np.uint8)
+    unsure = np.flatnonzero(np.asarray(low) != np.asarray(high))
+    if unsure.size > pixels.size // UNSURE_SHARE:
+        return _levels(_sums(pixels, plan.weights), plan.factor, offset, absolute)
+    border = len(plan.weights) // 2
+    framed = np.asarray(cv2.copyMakeBorder(pixels, border, border, border, border, cv2.BORDER_REFLECT_101))
+    y, x, *channel = np.unravel_index(unsure, pixels.shape)
+    sums = np.zeros(unsure.size, np.int64)
+    for (row, col), weight in np.ndenumerate(plan.weights):
+        sums += weight * framed[(y + row, x + col, *channel)].astype(np.int64)
+    done.reshape(-1)[unsure] = _levels(sums, plan.factor, offset, absolute)
+    return done
+
+
+def _levels(sums: NDArray[Any], factor: float, offset: float, absolute: bool) -> Pixels:
+    """Grey levels of exact sums."""
+    levels = sums.astype(np.float64)
     levels *= factor
     levels += offset
+    if absolute:
+        np.abs(levels, out=levels)
     return np.clip(np.rint(levels, out=levels), 0, 255, out=levels).astype(np.uint8)
 
 
@@ -283,6 +378,12 @@ ROWS: tuple[Operator, ...] = (
             Parameter(name="kernel", default="0 -1 0; -1 5 -1; 0 -1 0", meaning='rows of numbers, ";" between them'),
             Parameter(name="scale", default=1.0, low=-1000, high=1000, meaning="factor of the sum"),
             Parameter(name="offset", default=0.0, low=-255, high=255, meaning="added, grey levels"),
+            Parameter(
+                name="output",
+                default="clip",
+                choices=("clip", "absolute"),
+                meaning="of what is below 0: black, or its absolute value",
+            ),
         ),
         halo=_half_kernel,
         meaning="weighted sum of neighbours, as cv2.filter2D",

@@ -110,7 +110,7 @@ def optical_flow(scene: Scene, memory: Memory, params: Params) -> Sighting:
     """Measure how far each pixel has moved since the frame before, by Farneback's polynomials.
 
     Args:
-        scene: Grey pixels.
+        scene: Grey pixels, which is what a pipeline hands it; colour is turned grey after it is reduced.
         memory: The last picture, reduced, and its number.
         params: `scale` by which the picture is reduced first; `levels` of the pyramid; `winsize`, pixels of the reduced
             picture; `iterations`; `poly_n`, neighbourhood of the polynomials; `least`, pixels of the frame.
@@ -162,7 +162,7 @@ def sparse_flow(scene: Scene, memory: Memory, params: Params) -> Sighting:
     it was. Cheaper and surer about the camera's own motion than `optical_flow`, but it sees nothing in plain areas.
 
     Args:
-        scene: Grey pixels.
+        scene: Grey pixels, which is what a pipeline hands it; colour is turned grey after it is reduced.
         memory: The last picture, reduced, and its number.
         params: `scale` by which the picture is reduced first; `limit`, corners; `quality`, share of the best corner's
             response; `min_distance` of corners and `winsize`, pixels of the reduced picture; `levels` of the pyramid.

@@ -14,14 +14,23 @@ from streamproc.errors import BadPixels, PipelineError
 from streamproc.model import Boxes
 from streamproc.operators.boxes import pack_boxes, suppress
 from streamproc.operators.codes import printable
+from streamproc.operators.files import read_model
 from streamproc.operators.loaded import Loaded, PerThread
-from streamproc.operators.onnx_models import input_size, letterbox, open_model, run_model
+from streamproc.operators.onnx_models import input_size, letterbox, open_model, opencv_quiet, run_model
 from streamproc.operators.pixels import require_pixels
 from streamproc.operators.table import Operator, Parameter, Params, Window
 
 MARGIN_PX: Final = 16  # two tiles may place one object's centre some pixels apart; neither may leave it to the other
 MAX_CANDIDATES: Final = 1000  # boxes of one picture that are compared with each other, the best
 MAX_LABELS: Final = 10_000
+YUNET_FILE: Final = "face_detection_yunet_2023mar.onnx of OpenCV's model zoo"
+YUNET_TRIED_PX: Final = 320
+YUNET_OUTPUTS: Final = {
+    f"{name}_{stride}": (values, stride)
+    for name, values in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
+    for stride in (8, 16, 32)
+}
+"""Values of each cell, and pixels between cells, by the names that `cv2.FaceDetectorYN` asks for."""
 YUNET_LEAST_PX: Final = 32  # the coarsest of YuNet's grids has cells of 32 pixels
 
 _Found = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]
@@ -112,7 +121,7 @@ def check_onnx(params: Params) -> None:
         decode(outputs, layout, into)
         classes = LAYOUTS[layout](outputs, into)[1].shape[1]
     except BadPixels as error:
-        raise PipelineError(f"{model.name}: {error.detail}") from error
+        raise PipelineError(f"{model.name}: {error.detail.removeprefix(model.name).lstrip()}") from error
     names = _labels.get(str(params["labels"])) if params["labels"] else ()
     if names and len(names) != classes:
         raise PipelineError(f"{params['labels']}: {len(names)} labels, the model tells {classes} classes apart")
@@ -193,7 +202,8 @@ def yunet(window: Window, params: Params) -> Boxes:
         detector.setNMSThreshold(float(params["iou"]))
         _, rows = detector.detect(pixels)
     except cv2.error as error:
-        raise BadPixels(f"{params['model']} is no YuNet model, it failed: {' '.join(error.err.split())}") from error
+        told = f"{pixels.shape[1]}x{pixels.shape[0]} pixels"
+        raise BadPixels(f"{params['model']}: YuNet failed on {told}; give {YUNET_FILE}") from error
     return yunet_faces(window, rows, float(params["iou"]))
 
 
@@ -203,12 +213,7 @@ def check_yunet(params: Params) -> None:
     Raises:
         PipelineError: The file is no YuNet model.
     """
-    detector = _yunets.get(str(params["model"]))
-    try:
-        detector.setInputSize((320, 320))
-        detector.detect(np.zeros((320, 320, 3), np.uint8))
-    except cv2.error as error:
-        raise PipelineError(f"{params['model']}: is no YuNet model: {' '.join(error.err.split())}") from error
+    _yunets.get(str(params["model"]))
 
 
 def yunet_faces(window: Window, rows: NDArray[np.float32] | cv2.typing.MatLike | None, iou: float) -> Boxes:
@@ -219,10 +224,24 @@ def yunet_faces(window: Window, rows: NDArray[np.float32] | cv2.typing.MatLike |
 
 
 def _yunet(path: Path) -> cv2.FaceDetectorYN:
+    content = np.frombuffer(read_model(path), np.uint8)
     try:
-        return cv2.FaceDetectorYN.create(str(path), "", (320, 320), top_k=MAX_CANDIDATES)
+        with opencv_quiet():
+            network = cv2.dnn.readNetFromONNX(content)
+            network.setInput(np.zeros((1, 3, YUNET_TRIED_PX, YUNET_TRIED_PX), np.float32))
+            outputs = network.forward(list(YUNET_OUTPUTS))
+            # FaceDetectorYN reads them without a look at their sizes.
+            if any(
+                np.asarray(output).size != values * (YUNET_TRIED_PX // stride) ** 2
+                for output, (values, stride) in zip(outputs, YUNET_OUTPUTS.values(), strict=True)
+            ):
+                raise PipelineError(f"{path}: is no YuNet model, its outputs have other sizes; give {YUNET_FILE}")
+            nothing = np.zeros(0, np.uint8)
+            return cv2.FaceDetectorYN.create("onnx", content, nothing, (320, 320), top_k=MAX_CANDIDATES)
     except cv2.error as error:
-        raise PipelineError(f"{path}: is no YuNet model: {' '.join(error.err.split())}") from error
+        raise PipelineError(
+            f"{path}: is no YuNet model that OpenCV {cv2.__version__} runs, or damaged; give {YUNET_FILE}"
+        ) from error
 
 
 _yunets: Final = PerThread(_yunet)

@@ -6,6 +6,8 @@ it is there already for classifiers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from streamproc.errors import BadPixels, PipelineError
 from streamproc.model import Pixels
+from streamproc.operators.files import read_model
 from streamproc.operators.loaded import Loaded
 
 PAD: Final = 114  # grey around a letterboxed picture, as YOLO models were trained with
@@ -67,19 +70,41 @@ def open_model(name: str) -> Model:
     return _models.get(name)
 
 
-def _open(path: Path) -> Model:
+def open_session(path: Path, content: bytes) -> Any:
+    """A session of onnxruntime for the content of a file.
+
+    Raises:
+        PipelineError: onnxruntime is not installed, or cannot run the network.
+    """
     try:
         import onnxruntime
     except ImportError:
         raise PipelineError(f"{path}: needs onnxruntime: pip install 'streamproc[recognition]'") from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # tiles run side by side already
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # tiles and frames run side by side already
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # onnxruntime raises a class of its own for each way in which a file is wrong
-        raise PipelineError(f"{path}: is no model that onnxruntime runs: {_line(error)}") from error
+        raise PipelineError(
+            f"{path}: onnxruntime {onnxruntime.__version__} cannot run this network: it is damaged, made for a newer"
+            " version, or keeps its weights in another file; export it again as one file"
+        ) from error
+
+
+@contextmanager
+def opencv_quiet() -> Iterator[None]:
+    """Keep OpenCV from printing why a model does not load; the exception that is raised says so."""
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+
+
+def _open(path: Path) -> Model:
+    session = open_session(path, read_model(path))
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise PipelineError(f"{path}: the model takes {len(inputs)} inputs, a detector takes one picture")
@@ -156,11 +181,9 @@ def run_model(
         outputs = model.session.run(None, {model.takes: given})
     except Exception as error:
         # onnxruntime raises a class of its own for each way in which a model can fail
-        raise BadPixels(f"{model.name} failed on {into[0]}x{into[1]} pixels: {_line(error)}") from error
+        raise BadPixels(
+            f"{model.name} failed on {into[0]}x{into[1]} pixels: it is made for another size, or damaged"
+        ) from error
     if not all(isinstance(output, np.ndarray) and output.dtype.kind in "fiu" for output in outputs):
         raise BadPixels(f"{model.name} gave something else than arrays of numbers")
     return [np.asarray(output, np.float32) for output in outputs]
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

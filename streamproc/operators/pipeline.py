@@ -34,6 +34,7 @@ from streamproc.errors import BadMessage, BadPixels, PipelineError
 from streamproc.model import Patch, Rect, Result
 from streamproc.operators import pixels as pictures
 from streamproc.operators.patches import pack_patch
+from streamproc.operators.plugins import PluginOperator
 from streamproc.operators.table import Kind, Measure, Operator, Transform, Value, Window
 
 FRAME = "frame"
@@ -102,7 +103,10 @@ class Pipeline:
 
     @cached_property
     def digest(self) -> str:
-        """Fingerprint of all that decides results: steps, parameters, operator versions, OpenCV's version."""
+        """Fingerprint of all that decides results: steps, parameters, operator versions, OpenCV's version.
+
+        Of an operator of another package also the package's name and version.
+        """
         described = {
             "opencv": ".".join(cv2.__version__.split(".")[:2]),
             "steps": [
@@ -110,6 +114,7 @@ class Pipeline:
                     "name": step.name,
                     "operator": step.operator.name,
                     "version": step.operator.version,
+                    **({"package": step.operator.package} if isinstance(step.operator, PluginOperator) else {}),
                     "parameters": {name: value for name, value in step.parameters.items() if name not in step.files},
                     "input": step.input,
                     "every": step.every,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, get_args
 
@@ -30,16 +30,28 @@ _PLAIN: Final = (bool, int, float, str, tuple)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PluginOperator(Operator):
+    """A row of another package.
+
+    Attributes:
+        package: The distribution it comes from and its version, "own-operator 1.0". Its code decides results, so it is
+            part of a pipeline's digest: two releases never pass for one, though their author has forgotten `version`.
+    """
+
+    package: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plugins:
     """What the packages of this installation bring.
 
     Attributes:
         rows: Operators by name.
-        packages: By name of an operator: the distribution it comes from and its version, "own-operator 1.0".
+        packages: By name of an operator: what `PluginOperator.package` says.
         refused: One line for each entry point that is left out.
     """
 
-    rows: dict[str, Operator]
+    rows: dict[str, PluginOperator]
     packages: dict[str, str]
     refused: tuple[str, ...]
 
@@ -54,7 +66,7 @@ def find_plugins(taken: Collection[str]) -> Plugins:
     Args:
         taken: Names that no plugin may have.
     """
-    rows: dict[str, Operator] = {}
+    rows: dict[str, PluginOperator] = {}
     packages: dict[str, str] = {}
     refused: list[str] = []
     for point in sorted(entry_points(group=GROUP), key=lambda point: (package_of(point), point.name)):
@@ -66,7 +78,7 @@ def find_plugins(taken: Collection[str]) -> Plugins:
         except _Refused as error:
             refused.append(f"operators of {package} (entry point {point.name}) are left out: {error}")
             continue
-        rows |= {row.name: row for row in found}
+        rows |= {row.name: _with_package(row, package) for row in found}
         packages |= {row.name: package for row in found}
     return Plugins(rows=rows, packages=packages, refused=tuple(refused))
 
@@ -200,6 +212,10 @@ def _parameter_faults(row: Operator, number: int) -> list[str]:
     except PipelineError as error:
         return [str(error)]
     return []
+
+
+def _with_package(row: Operator, package: str) -> PluginOperator:
+    return PluginOperator(**{one.name: getattr(row, one.name) for one in fields(Operator)}, package=package)
 
 
 def _require_new(name: str, taken: Collection[str], packages: dict[str, str]) -> None:

@@ -46,13 +46,15 @@ def line_crossing(scene: Scene, memory: Memory, params: Params) -> Sighting:
 
     Left and right are as seen by somebody who walks along the line from its first corner to its second, on the
     picture as it is shown: with the line [[0, 100], [200, 100]] what comes down the picture goes left-to-right. A
-    crossing counts when the anchor has been more than `margin_px` on one side and then is on the other, and the
-    straight way between these two places meets the line. So standing on the line counts nothing, and going around its
-    end does not either, unless the way leads within `margin_px` of the line's own direction beyond its end.
+    crossing counts when the anchor has been more than `margin_px` on one side and then is on the other, and its way
+    between, place by place and straight from each to the next, has led through the line between its ends more often
+    in this direction than back. So standing on the line counts nothing, crossing it slowly counts once, and going
+    around its end never counts, however near the end; to meet the very end is to meet the line.
 
     Args:
         scene: Tracks, or None.
-        memory: The last clear place of each track, and the counts; plain values.
+        memory: Of each track its last clear side, its last place and how often it has been through since; the counts;
+            plain values.
         params: `line`, its two ends, pixels, not one point; `direction` that is counted; `label`, text, of the tracks
             that count, empty for all; `anchor` of a box; `margin_px`; `lost_frames`.
 
@@ -67,17 +69,8 @@ def line_crossing(scene: Scene, memory: Memory, params: Params) -> Sighting:
     known: dict[str, list[Any]] = memory.setdefault("known", {})
     crossed: list[Occurrence] = []
     for one in _standing(scene, params) or ():
-        side = _side(params["line"], one, float(params["margin_px"]))
-        before = known.pop(one.track, None)
-        if side == 0:
-            if before is not None:
-                known[one.track] = [scene.sequence, *before[1:]]
-            continue
-        known[one.track] = [scene.sequence, side, one.x, one.y]
-        if before is None or before[1] == side or not _meets(params["line"], before[2:], one):
-            continue
-        direction = LEFT_TO_RIGHT if side > 0 else RIGHT_TO_LEFT
-        if params["direction"] in {direction, BOTH}:
+        direction = _direction(known, one, scene.sequence, params)
+        if direction and params["direction"] in {direction, BOTH}:
             counts[direction] += 1
             crossed.append(_happened("crossed", one.track, {**one.data, "direction": direction}))
     _forget(known, scene, params)
@@ -87,12 +80,34 @@ def line_crossing(scene: Scene, memory: Memory, params: Params) -> Sighting:
     return Sighting(result=Figures(values=told), occurrences=tuple(crossed))
 
 
+def _direction(known: dict[str, list[Any]], one: Standing, sequence: int, params: Params) -> str:
+    """Remember where a track stands now; the direction in which it has just crossed the line, or nothing."""
+    line, margin_px = params["line"], float(params["margin_px"])
+    distance = _distance(line, one.x, one.y)
+    side = 0 if abs(distance) <= margin_px else (1 if distance > 0 else -1)
+    before = known.pop(one.track, None)
+    if before is None:
+        if side:
+            known[one.track] = [sequence, side, one.x, one.y, 0]
+        return ""
+    _, clear_side, x, y, through = before
+    through += _through(line, (x, y), (one.x, one.y))
+    known[one.track] = [sequence, side or clear_side, one.x, one.y, 0 if side else through]
+    if side in {0, clear_side} or through * side <= 0:
+        return ""
+    return LEFT_TO_RIGHT if side > 0 else RIGHT_TO_LEFT
+
+
 def zone(scene: Scene, memory: Memory, params: Params) -> Sighting:
     """Tell which tracks enter a zone, stay in it and leave it.
 
     A track is inside once its anchor is more than `margin_px` inside the polygon, and outside once it is that far
-    outside; a track that is first seen inside enters. One that has not been seen for `lost_frames` frames leaves.
-    `dwell` is told once for each stay.
+    outside; a track that is first seen inside enters. `dwell` is told once for each stay.
+
+    A rule sees where tracks are, not that they end. One that is no longer seen is taken to be inside still, and leaves,
+    as lost, when `lost_frames` frames have passed since it was last seen: so many frames after it went, and later than
+    its track's own event "end" where `track` gives it up sooner. A stay that is open when the run ends has no "leave";
+    `inside` of the last frame counts these.
 
     Args:
         scene: Tracks, or None.
@@ -226,23 +241,23 @@ def _standing(scene: Scene, params: Params) -> list[Standing] | None:
     ]
 
 
-def _side(line: Path2D, one: Standing, margin_px: float) -> int:
-    """-1 left of the line, 1 right of it, 0 within the margin."""
+def _distance(line: Path2D, x: float, y: float) -> float:
+    """Pixels from the straight line through both ends; positive on its right."""
     (ax, ay), (bx, by) = line
-    length = float(np.hypot(bx - ax, by - ay))
-    if length == 0:
+    return ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) / (float(np.hypot(bx - ax, by - ay)) or 1.0)
+
+
+def _through(line: Path2D, before: tuple[float, float], now: tuple[float, float]) -> int:
+    """1 if the straight way between two places leads through the line to its right, -1 to its left, 0 if it does not.
+
+    A place on the line itself belongs to the left, so that a way with a corner there is through once.
+    """
+    sides = [_distance(line, *place) > 0 for place in (before, now)]
+    if sides[0] == sides[1]:
         return 0
-    distance = ((bx - ax) * (one.y - ay) - (by - ay) * (one.x - ax)) / length
-    return 0 if abs(distance) <= margin_px else (1 if distance > 0 else -1)
-
-
-def _meets(line: Path2D, before: list[float], one: Standing) -> bool:
-    """Say whether the way from `before`, on one side of the line, to where the track is, meets it between its ends."""
-    (ax, ay), (bx, by) = line
-    (px, py), (qx, qy) = before, (one.x, one.y)
-    first = (qx - px) * (ay - py) - (qy - py) * (ax - px)
-    second = (qx - px) * (by - py) - (qy - py) * (bx - px)
-    return first * second <= 0
+    (px, py), (qx, qy) = before, now
+    first, second = ((qx - px) * (y - py) - (qy - py) * (x - px) for x, y in line)
+    return 0 if first * second > 0 else (1 if sides[1] else -1)
 
 
 def _forget(known: dict[str, list[Any]], scene: Scene, params: Params) -> None:

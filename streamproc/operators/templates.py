@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from streamproc.errors import PipelineError
 from streamproc.model import Boxes, Pixels
 from streamproc.operators.boxes import EVERY_BOX, MAX_LABEL, box_labels, pack_boxes, suppress, unpack_boxes
+from streamproc.operators.files import PICTURE_ENDINGS, read_picture
 from streamproc.operators.loaded import Loaded
 from streamproc.operators.pixels import require_gray
 from streamproc.operators.table import Operator, Parameter, Params, Window
 
-PICTURES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 METHODS: Final = ("TM_CCOEFF_NORMED", "TM_CCORR_NORMED", "TM_SQDIFF_NORMED")
 MAX_TEMPLATES: Final = 64
 MAX_VARIANTS: Final = 1024  # templates, sizes and angles together
@@ -136,20 +136,16 @@ def _read(path: Path) -> tuple[Template, ...]:
     """Templates of a file or of a folder's pictures, by name."""
     files = [path]
     if path.is_dir():
-        files = [one for one in sorted(path.iterdir()) if one.suffix.lower() in PICTURES]
+        files = [one for one in sorted(path.iterdir()) if one.suffix.lower() in PICTURE_ENDINGS]
         if not 1 <= len(files) <= MAX_TEMPLATES:
             raise PipelineError(
-                f"{path}: 1 to {MAX_TEMPLATES} pictures ({', '.join(PICTURES)}) are wanted, it has {len(files)}"
+                f"{path}: 1 to {MAX_TEMPLATES} pictures ({', '.join(PICTURE_ENDINGS)}) are wanted, it has {len(files)}"
             )
     return tuple(_template(file) for file in files)
 
 
 def _template(file: Path) -> Template:
-    data = np.frombuffer(file.read_bytes(), np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
-    if pixels is None:
-        raise PipelineError(f"{file}: is no picture that can be read; give one of {', '.join(PICTURES)}")
-    picture = np.asarray(pixels, np.uint8)
+    picture = read_picture(file, color=False)
     if max(picture.shape) > MAX_SIDE_PX:
         raise PipelineError(
             f"{file}: a template has at most {MAX_SIDE_PX} pixels a side, this has {max(picture.shape)}"

@@ -27,9 +27,11 @@ from streamproc.settings import Settings
 FRAMES: Final = "frames"
 OBJECTS: Final = "objects"
 MAX_SKIPPED: Final = 1000
-KNOWN: Final = "were there already"
-GONE: Final = "frames are no longer whole in the log (retention)"
-NOT_COMPLETE: Final = "events tell of frames that are not complete"
+KNOWN: Final = "already in the index"
+GONE: Final = "frames no longer whole in the log (retention)"
+NOT_COMPLETE: Final = "events of frames that are not complete"
+NO_EVENT: Final = "events that cannot be read"
+NO_PICTURE: Final = "files that cannot be read as pictures"
 
 Heard: TypeAlias = Callable[["Added"], None]
 """Called now and then while something is added."""
@@ -118,7 +120,7 @@ def _unknown(
         try:
             event = decode_frame_event(record.value)
         except BadMessage:
-            added.passed_over["events cannot be read"] += 1
+            added.passed_over[NO_EVENT] += 1
             continue
         added.looked_at += 1
         if event.outcome != "complete":
@@ -225,7 +227,7 @@ def add_pictures(
         try:
             pixels = read_picture(file, max_pixels=max_pixels, notices=Notices(_unheard))
         except SourceError as error:
-            added.passed_over["files are no pictures that can be read"] += 1
+            added.passed_over[NO_PICTURE] += 1
             added.skipped += [str(error)][: MAX_SKIPPED - len(added.skipped)]
             continue
         entry = Entry(event=picture_id(pixels), path=str(file.resolve()), width=pixels.shape[1], height=pixels.shape[0])

@@ -227,8 +227,8 @@ def other_model(name: str, width: int, *, tell: bool) -> bytes:
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        (b"", "is no model"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is no model"),
+        (b"", "is empty; copy"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is no ONNX model; give"),
         (other_model(INPUT, FEATURES, tell=False), "no classifier of streamproc"),
         (other_model("pixels", FEATURES, tell=True), "does not take features"),
         (other_model(INPUT, FEATURES, tell=True), "expected (1, 2) finite scores"),
@@ -254,5 +254,5 @@ def test_a_model_cut_short_is_refused(content: bytes, tmp_path: Path, kept: floa
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="cannot be read"):
         load_classifier(tmp_path / "none.onnx")
-    with pytest.raises(PipelineError, match="cannot be read"):
+    with pytest.raises(PipelineError, match="is a folder; name the ONNX file in it"):
         load_classifier(tmp_path)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache, partial
+from itertools import count
 from typing import Any
 
 import cv2
@@ -12,15 +17,28 @@ import numpy as np
 import pytest
 
 from streamproc.contract import Verdict, check, failures, subjects_of
+from streamproc.contract.keeping import changed, kept
 from streamproc.contract.pictures import KINDS, WIDE, picture
 from streamproc.errors import PipelineError, UsageError
 from streamproc.model import Boxes, Figures, Histogram, Occurrence, Statistics
 from streamproc.operators.catalogue import BUILT_IN
+from streamproc.operators.loaded import Loaded
 from streamproc.operators.pixels import require_gray, require_pixels
 from streamproc.operators.table import Memory, Operator, Parameter, Params, Scene, Sighting, Value, Window
 from streamproc.train.examples import load_examples
 from streamproc.train.fitting import fitted, onnx_model
+from tests.operators import plugged
 from tests.operators.pictures import astronaut
+
+
+class Largest:
+    """Something to write to."""
+
+    last = 0
+
+    def __init__(self) -> None:
+        self.seen = 0
+
 
 LEFT_OUT = {"yunet": "model", "onnx_detector": "model"}
 """Their own tests hold them to the same, with models that they make."""
@@ -300,6 +318,156 @@ def test_state_outside_of_the_arguments_is_caught(make: Callable[[], Operator]) 
     # `parameters` meets another level before `repeatable`, which sees the same each time
     assert caught(make()) <= {"state"}
     assert "state" in caught(make())
+
+
+calls = 0
+shapes: list[tuple[int, ...]] = []
+largest = Largest()
+
+
+def counts_its_calls(pixels: Any, _params: Params) -> Any:
+    global calls  # noqa: PLW0603 - planted
+    calls += 1
+    return pixels.copy()
+
+
+def writes_a_list(pixels: Any, _params: Params) -> Any:
+    shapes.append(pixels.shape)
+    return pixels.copy()
+
+
+def writes_to_an_object(pixels: Any, _params: Params) -> Any:
+    largest.seen = int(pixels.astype(int).sum())
+    return pixels.copy()
+
+
+def writes_to_its_class(pixels: Any, _params: Params) -> Any:
+    Largest.last = int(pixels.astype(int).sum())
+    return pixels.copy()
+
+
+def writes_to_its_default(pixels: Any, _params: Params, _last: dict[str, Any] = {}) -> Any:  # noqa: B006 - planted
+    _last["mean"] = pixels.mean()
+    return pixels.copy()
+
+
+def writes_to_itself(pixels: Any, _params: Params) -> Any:
+    writes_to_itself.last = pixels[0, 0]  # type: ignore[attr-defined]  # planted
+    return pixels.copy()
+
+
+def writes_to_another_module(pixels: Any, _params: Params) -> Any:
+    plugged.last = pixels.mean()  # type: ignore[attr-defined]  # planted
+    return pixels.copy()
+
+
+def writes_around_itself() -> Callable[[Any, Params], Any]:
+    kept: list[Any] = [None]
+
+    def change(pixels: Any, _params: Params) -> Any:
+        kept[0] = pixels.copy()
+        return pixels.copy()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (counts_its_calls, "test_contract.calls"),
+        (writes_a_list, "test_contract.shapes"),
+        (writes_to_an_object, "test_contract.largest"),
+        (writes_to_its_class, "test_contract.Largest"),
+        (writes_to_its_default, "test_contract.transform.<locals>.run"),
+        (writes_to_itself, "test_contract.transform.<locals>.run"),
+        (writes_to_another_module, "plugged.last"),
+        (writes_around_itself(), "test_contract.transform.<locals>.run"),
+    ],
+)
+def test_state_that_no_answer_shows_is_caught(change: Callable[[Any, Params], Any], place: str) -> None:
+    found = verdict(transform(change), "state")
+    assert found.outcome == "failed"
+    assert f"keeps something from picture to picture in tests.operators.{place}" in found.detail
+
+
+class Slotted:
+    """Without a dictionary."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def grow(self) -> None:
+        self.value += 1
+
+
+def grows_in(value: Any, grow: Callable[[Any], Any]) -> tuple[Any, Callable[[Any], Any]]:
+    return value, grow
+
+
+@pytest.mark.parametrize(
+    ("held", "grow"),
+    [
+        grows_in(bytearray(4), lambda held: held.append(1)),
+        grows_in({"deep": [{"list": []}]}, lambda held: held["deep"][0]["list"].append(1)),
+        grows_in({1, 2}, lambda held: held.add(3)),
+        grows_in(deque([1], maxlen=3), lambda held: held.append(2)),
+        grows_in(np.zeros(3), lambda held: held.__setitem__(0, 1)),
+        grows_in(np.array([[], []], dtype=object), lambda held: held.resize((3, 1), refcheck=False)),
+        grows_in(count(), next),
+        grows_in(random.Random(1), lambda held: held.random()),
+        grows_in(np.random.default_rng(1), lambda held: held.random()),
+        grows_in(Slotted(), lambda held: held.grow()),
+        grows_in(Slotted().grow, lambda held: held()),
+        grows_in(partial(print, []), lambda held: held.args[0].append(1)),
+        grows_in(lambda last=[]: last, lambda held: held().append(1)),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_change_of_anything_that_a_function_holds_is_seen(held: Any, grow: Callable[[Any], Any]) -> None:
+    operator = transform(lambda pixels, params: (held, pixels)[1])
+    before = kept(operator)
+    assert changed(before, kept(operator)) == []
+    grow(held)
+    (place,) = changed(before, kept(operator))
+    assert place == "tests.operators.test_contract.transform.<locals>.run"
+
+
+def test_what_holds_itself_is_looked_into_once() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    operator = transform(lambda pixels, params: (circle, pixels)[1])
+    assert changed(kept(operator), kept(operator)) == []
+
+
+def test_a_follower_that_writes_elsewhere_than_to_its_memory_is_caught() -> None:
+    def follow(scene: Scene, memory: Memory, params: Params) -> Sighting:
+        shapes.append((scene.sequence,))
+        return Sighting(result=Figures(values={"mean": whole_mean(scene)}))
+
+    assert caught(follower(follow)) == {"state"}
+
+
+@lru_cache(maxsize=4)
+def weights_of(total: int) -> Any:
+    return np.full(4, total)
+
+
+tables: dict[tuple[int, ...], Any] = {}
+scratch = threading.local()
+loaded = Loaded(lambda path: object())
+
+
+def uses_caches(pixels: Any, _params: Params) -> Any:
+    weights_of(int(pixels.astype(int).sum()))
+    tables.setdefault(pixels.shape, np.zeros(3))
+    scratch.last = pixels
+    return pixels.copy()
+
+
+def test_caches_are_no_state() -> None:
+    assert caught(transform(uses_caches)) == set()
 
 
 def window_mean(window: Window, params: Params) -> Any:

@@ -73,3 +73,22 @@ def test_other_pixels_than_grey_are_refused(pixels: Pixels) -> None:
     (window,) = split(pixels, Grid(1, 1), 0)
     with pytest.raises(BadPixels, match=r"expected \(rows, cols\) uint8"):
         canny(window, {"low": 50.0, "high": 150.0, "l2": False})
+
+
+def strongest_needed(picture: Pixels, *, l2: bool) -> int:
+    """Highest pair of equal thresholds, whole numbers, at which something away from the border is an edge."""
+    found = 0
+    for level in range(2049):
+        edges = canny(split(picture, Grid(1, 1), 0)[0], {"low": float(level), "high": float(level), "l2": l2})
+        if not unpacked(edges)[0][4:-4, 4:-4].any():
+            break
+        found = level
+    return found
+
+
+@pytest.mark.parametrize(("l2", "upright", "diagonal"), [(False, 4 * 50, 6 * 50), (True, 4 * 50, 18**0.5 * 50)])
+def test_thresholds_are_magnitudes_of_sobel_s_3x3_gradient(l2: bool, upright: float, diagonal: float) -> None:
+    y, x = np.mgrid[:24, :24]
+    for step, magnitude in ((x > 11, upright), (x > y, diagonal)):
+        picture = np.where(step, 150, 100).astype(np.uint8)
+        assert strongest_needed(picture, l2=l2) == int(np.ceil(magnitude)) - 1

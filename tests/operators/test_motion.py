@@ -249,6 +249,15 @@ def test_nothing_has_moved_in_a_still_scene(run: Follower) -> None:
         assert found.get("moving", 0) == found.get("spread", 0) == 0
 
 
+@pytest.mark.parametrize("run", [optical_flow, sparse_flow])
+def test_flow_of_colour_is_flow_of_its_grey_levels(run: Follower) -> None:
+    params = {**(DENSE if run is optical_flow else SPARSE), "scale": 1}
+    colour = [shifted(photograph(*SIZE), 3 * number, -2 * number) for number in range(2)]
+    of_colour, of_grey = (figures(follow(run, seen, params)[1]) for seen in (colour, [gray(one) for one in colour]))
+    assert of_colour == of_grey
+    assert of_colour["mean"] > 0.1
+
+
 def test_a_flat_picture_has_no_corners_to_follow() -> None:
     found = figures(follow(sparse_flow, [np.full((60, 80), 90, np.uint8)] * 2, SPARSE)[1])
     assert found["corners"] == found["tracked"] == found["mean"] == 0

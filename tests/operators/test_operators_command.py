@@ -121,6 +121,26 @@ def test_an_operator_that_does_not_exist_is_refused_with_its_like() -> None:
     assert "stand after the command" in refusal("operators", "--json", "show", "gaussian")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("canny", "no command 'canny'; did you mean streamproc operators show canny?"),
+        ("cany", "no command 'cany'; did you mean streamproc operators show canny?"),
+        ("shw", "no command 'shw'; did you mean streamproc operators show?"),
+        ("xyzzy", "no command 'xyzzy'; there are show and test, and streamproc operators alone lists all"),
+    ],
+)
+def test_an_operator_in_place_of_a_command_is_refused_with_what_was_meant(wrong: str, words: str) -> None:
+    assert refusal("operators", wrong) == words
+    assert refusal("operators", wrong, "--json") == words
+
+
+def test_an_operator_in_place_of_a_command_is_one_line_for_the_user() -> None:
+    done = streamproc("operators", "canny")
+    assert (done.code, done.out) == (2, "")
+    assert done.error_line == "error: no command 'canny'; did you mean streamproc operators show canny?"
+
+
 def test_operators_of_packages_are_shown_with_where_they_come_from(fresh: Path) -> None:
     install_example(fresh)
     assert "few grey levels or colours (own-operator 1.0.0)" in output("operators", "--family", "preprocess")

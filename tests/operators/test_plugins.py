@@ -136,6 +136,24 @@ def test_versions_of_plugin_operators_are_part_of_the_digest(site: Path, catalog
     assert parse(text).digest != first
 
 
+def test_releases_of_a_package_have_digests_of_their_own_though_its_rows_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[[step]]\noperator = "negative"\n[[step]]\noperator = "statistics"'
+    digests = []
+    for number, (name, version) in enumerate([("mine", "1.0"), ("mine", "1.0.1"), ("theirs", "1.0"), ("mine", "1.0")]):
+        site = tmp_path / str(number)
+        site.mkdir()
+        install(site, name, right("negative"), version=version)
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(str(site))
+            patched.setattr(pipeline_file, "OPERATORS", Catalogue(BUILT_IN))
+            digests.append(parse(text).digest)
+            sys.modules.pop(name)
+    assert digests[3] == digests[0]
+    assert len(set(digests)) == 3
+
+
 @pytest.mark.parametrize("operator", BUILT_IN.values(), ids=lambda operator: operator.name)
 def test_built_in_rows_have_no_fault(operator: Operator) -> None:
     assert row_faults(operator) == []

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -114,6 +116,68 @@ def test_who_goes_around_the_end_of_the_line_does_not_cross_it() -> None:
     assert told(follow("line_crossing", around, line=((0.0, 100.0), (100.0, 100.0)))) == []
     through = [tracks(("1-0", x, y)) for x, y in [(90, 50), (95, 150)]]
     assert len(told(follow("line_crossing", through, line=((0.0, 100.0), (100.0, 100.0))))) == 1
+
+
+SHORT = ((0.0, 100.0), (100.0, 100.0))
+
+
+@pytest.mark.parametrize("margin_px", [0.0, 2.0, 20.0])
+def test_who_goes_around_the_end_within_the_margin_does_not_cross_the_line(margin_px: float) -> None:
+    # The straight way between the clear places, (80, 70) and (80, 130), meets the line; the way itself does not.
+    ways = [[(80, 70), (110, 90), (110, 110), (80, 130)], [(80, 70), (101, 99), (101, 101), (80, 130)]]
+    for way in ways:
+        assert told(follow("line_crossing", [tracks(("1-0", *place)) for place in way], line=SHORT)) == []
+        back = [tracks(("1-0", *place)) for place in reversed(way)]
+        assert told(follow("line_crossing", back, line=SHORT, margin_px=margin_px)) == []
+
+
+def test_who_crosses_slowly_and_goes_off_sideways_has_crossed() -> None:
+    # The straight way between the clear places, (95, 97) and (140, 103), does not meet the line; the way itself does.
+    way = [(95, 97), (95, 99), (96, 101), (120, 101.5), (140, 103)]
+    seen = follow("line_crossing", [tracks(("1-0", *place)) for place in way], line=SHORT)
+    assert told(seen) == [(4, "crossed", "1-0")]
+
+
+def test_who_turns_back_through_the_line_and_goes_around_its_end_has_not_crossed() -> None:
+    way = [(95, 97), (95, 101), (95, 99), (105, 99), (105, 101), (95, 103)]
+    assert told(follow("line_crossing", [tracks(("1-0", *place)) for place in way], line=SHORT)) == []
+
+
+PLACES = st.lists(st.tuples(st.integers(0, 24), st.integers(0, 24)), min_size=2, max_size=40)
+ENDS = st.tuples(*[st.tuples(st.integers(4, 20), st.integers(4, 20))] * 2).filter(lambda ends: ends[0] != ends[1])
+
+
+@settings(max_examples=400, deadline=None)
+@given(PLACES, ENDS, st.sampled_from([0, 1, 2, 5]))
+def test_crossings_are_those_of_the_way_itself(
+    places: list[tuple[int, int]], ends: tuple[tuple[int, int], tuple[int, int]], margin_px: int
+) -> None:
+    line = tuple((float(x), float(y)) for x, y in ends)
+    seen = follow("line_crossing", [tracks(("1-0", *place)) for place in places], line=line, margin_px=float(margin_px))
+    directions = [(number, one.data["direction"]) for number, each in enumerate(seen) for one in each.occurrences]
+    assert directions == crossings(places, ends, margin_px)
+
+
+def crossings(
+    places: list[tuple[int, int]], ends: tuple[tuple[int, int], tuple[int, int]], margin_px: int
+) -> list[tuple[int, str]]:
+    """The same in whole numbers and fractions: along and across the line, squares in place of roots."""
+    (ax, ay), (bx, by) = ends
+    length = (bx - ax) ** 2 + (by - ay) ** 2
+    along = [(x - ax) * (bx - ax) + (y - ay) * (by - ay) for x, y in places]
+    across = [(bx - ax) * (y - ay) - (by - ay) * (x - ax) for x, y in places]
+    clear = [number for number, one in enumerate(across) if one**2 > margin_px**2 * length]
+    found = []
+    for first, last in pairwise(clear):
+        net = 0
+        for before, now in pairwise(range(first, last + 1)):
+            if (across[before] > 0) != (across[now] > 0):
+                share = Fraction(across[before], across[before] - across[now])
+                meets = 0 <= along[before] + share * (along[now] - along[before]) <= length
+                net += meets * (1 if across[now] > 0 else -1)
+        if across[first] * across[last] < 0 and net * across[last] > 0:
+            found.append((last, "left-to-right" if across[last] > 0 else "right-to-left"))
+    return found
 
 
 def test_one_direction_and_one_label_alone_count_if_so_wished() -> None:

@@ -138,7 +138,7 @@ def test_a_file_that_changes_is_read_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is no picture"),
+        (b"", "is empty; copy the picture"),
         (b"GIF89a", "is no picture"),
         (cv2.imencode(".png", np.full((9, 9), 3, np.uint8))[1].tobytes(), "all its pixels are the same"),
         (cv2.imencode(".png", np.eye(1100, dtype=np.uint8))[1].tobytes(), "at most 1024 pixels"),

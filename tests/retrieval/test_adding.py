@@ -13,7 +13,7 @@ from streamproc.model import Grid, Pixels
 from streamproc.operators.embedding import embed
 from streamproc.reader import Record
 from streamproc.retrieval import Added, Match, add_events, add_pictures, frames, pixels_of, reading, writing
-from streamproc.retrieval.adding import GONE, KNOWN, NOT_COMPLETE, inside, part_of, picture_files
+from streamproc.retrieval.adding import GONE, KNOWN, NO_EVENT, NOT_COMPLETE, inside, part_of, picture_files
 from streamproc.settings import load_settings
 from tests.retrieval.material import PHOTOGRAPHS, Log, brighter, found, grey, jpeg, photograph, shifted
 
@@ -139,7 +139,7 @@ def test_cameras_steps_and_what_is_no_frame_event_are_passed_over(log: Log, tmp_
         Record(topic="events", partition=0, offset=92, timestamp_ms=0, key=b"", value=b"", headers=[]),
     ]
     added = add(log, tmp_path, camera="gate", every=3)
-    assert (added.entries, added.looked_at, dict(added.passed_over)) == (4, 4, {"events cannot be read": 1})
+    assert (added.entries, added.looked_at, dict(added.passed_over)) == (4, 4, {NO_EVENT: 1})
     told = {(match.entry.camera, match.entry.sequence) for match in search(tmp_path, frame("camera"), 20)}
     assert told == {("gate", 0), ("gate", 3), ("gate", 6), ("gate", 9)}
 

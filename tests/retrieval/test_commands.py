@@ -75,7 +75,7 @@ def test_pictures_are_indexed_and_found(pictures: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert f"looked at 10 picture files, added 10; the index in {index} holds 10" in result.stdout
     again = told("index", pictures, "--out", index)
-    assert (again["added"], again["entries"], again["passed_over"]) == (0, 10, {"were there already": 10})
+    assert (again["added"], again["entries"], again["passed_over"]) == (0, 10, {"already in the index": 10})
     result = run("search", query(tmp_path, "coffee"), "--index", index, "--top", 2, "--out", out)
     assert result.exit_code == 0, result.output
     first = result.stdout.splitlines()[1].split()
@@ -152,7 +152,21 @@ def test_unreadable_files_are_named_and_left_out(pictures: Path, tmp_path: Path)
     result = run("index", pictures, "--out", tmp_path / "index")
     assert result.exit_code == 0
     assert "torn.png" in result.stderr
-    assert "1 files are no pictures that can be read" in result.stdout
+    assert "left out: " in result.stderr
+    assert "looked at 11 picture files, added 10;" in result.stdout
+    assert "\n  files that cannot be read as pictures: 1\n" in result.stdout
+
+
+def test_one_file_is_told_of_as_one(pictures: Path, tmp_path: Path) -> None:
+    assert "looked at 1 picture file, added 1;" in run("index", pictures / "coins.png", "--out", tmp_path / "i").stdout
+
+
+def test_many_unreadable_files_are_counted(pictures: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        (pictures / f"torn-{number}.png").write_bytes(b"torn")
+    result = run("index", pictures, "--out", tmp_path / "index")
+    assert result.stderr.count("left out: ") == 11
+    assert "left out: 12 files in all" in result.stderr
 
 
 def test_ctrl_c_keeps_what_was_added_and_the_next_run_goes_on(

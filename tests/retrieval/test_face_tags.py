@@ -188,7 +188,7 @@ def test_the_name_stands_before_the_first_stroke(file: str, name: str) -> None:
         ({}, "1 to 1000 pictures"),
         ({"notes.txt": b"x"}, "it has 0"),
         ({"anna-1.png": b"none"}, "anna-1.png: is no picture that can be read"),
-        ({"anna-1.png": b""}, "anna-1.png: is no picture that can be read"),
+        ({"anna-1.png": b""}, "anna-1.png: is empty"),
         ({"-1.png": b"x"}, "is no picture|gives no name"),
     ],
 )
@@ -314,11 +314,15 @@ def test_a_network_is_used_if_it_is_given(examples: Path, tmp_path: Path) -> Non
     assert grey_face.score > 0.9
 
 
-@pytest.mark.parametrize("content", [b"", b"no network", b"\x08\x07" * 50])
-def test_what_is_no_network_is_refused(examples: Path, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "is empty"), (b"no network", "is no ONNX model"), (b"\x08\x07" * 50, "is cut short, or no ONNX model")],
+    ids=["empty", "text", "cut"],
+)
+def test_what_is_no_network_is_refused(examples: Path, tmp_path: Path, content: bytes, told: str) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(content)
-    with pytest.raises(PipelineError, match=r"model\.onnx: (is no model|does not take)"):
+    with pytest.raises(PipelineError, match=rf"model\.onnx: {told}"):
         check_faces({**ROWS[0].defaults(), "examples": str(examples), "model": str(file)})
     with pytest.raises(PipelineError, match="cannot be read"):
         check_faces({**ROWS[0].defaults(), "examples": str(examples), "model": str(tmp_path / "none.onnx")})
@@ -334,7 +338,10 @@ def test_the_command_says_what_the_examples_are_good_for_and_tags_pictures(examp
     asked = ["face", "tag", str(examples), str(picture)]
     result = CliRunner().invoke(app, asked, env={"COLUMNS": "200"})
     assert result.exit_code == 0, result.output
-    assert "1.000 of 2 left-out examples named right (threshold 0.65)" in result.stdout
+    assert "2 of 2 left-out examples named right (1.000, threshold 0.65)" in result.stdout
+    assert "20 names have a single example, which cannot be left out" in result.stdout
+    single = next(line for line in result.stdout.splitlines() if line.startswith("stranger 13"))
+    assert single.split()[:5] == ["stranger", "13", "1", "-", "-"]
     assert f"{picture}: 2 faces" in result.stdout
     assert result.stdout.count("  eileen  0.") == 2
     assert "no face found in stranger 13_1.png: the whole picture is taken for one" in result.stderr
@@ -342,6 +349,7 @@ def test_the_command_says_what_the_examples_are_good_for_and_tags_pictures(examp
     assert (told["accuracy"], told["judged"], len(told["names"])) == (1.0, 2, 21)
     eileen = next(row for row in told["names"] if row["name"] == "eileen")
     assert (eileen["examples"], eileen["right"], eileen["taken_whole"]) == (2, 2, 0)
+    assert {row["right"] for row in told["names"] if row["name"] != "eileen"} == {None}
     assert eileen["most_other"] < THRESHOLD < eileen["least_own"]
     assert [face["name"] for face in told["pictures"][0]["faces"]] == ["eileen", "eileen"]
 
@@ -352,4 +360,6 @@ def test_the_command_says_what_it_cannot_use(examples: Path, tmp_path: Path) -> 
         assert isinstance(result.exception, UsageError)
     assert CliRunner().invoke(app, ["face", "tag", str(examples), "--threshold", "2"]).exit_code == 2
     result = CliRunner().invoke(app, ["face", "tag", str(examples)])
-    assert "no name has two examples" in result.stdout
+    assert "no name has two examples, so none can be left out and named" in result.stdout
+    assert {line.split()[-3] for line in result.stdout.splitlines() if line.startswith("stranger")} == {"-"}
+    assert "no face found in stranger 13_1.png" in result.stderr

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from confluent_kafka import TopicPartition
@@ -17,7 +20,10 @@ from streamproc.retrieval import add_events, frames, pixels_of, reading, writing
 from streamproc.retrieval.adding import GONE
 from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition
-from tests.retrieval.material import PHOTOGRAPHS, Log, brighter, found, photograph
+from tests.cli import started, streamproc
+from tests.kafka.whole_log import frames_told_of
+from tests.retrieval.material import PHOTOGRAPHS, Log, brighter, found, jpeg, photograph
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -74,3 +80,43 @@ def test_frames_of_a_broker_are_indexed_found_and_shown_until_retention_takes_th
     shown = dict(pixels_of(settings, [match.entry for match in matches]))
     for at, match in enumerate(matches):
         assert isinstance(shown[at], str) == (match.entry.sequence < 6)
+
+
+def test_a_picture_finds_its_frame_by_the_commands_a_user_types(
+    topics_ready: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = topics_ready(partitions=3)
+    names = ("astronaut", "coffee", "chelsea", "rocket")
+    shot = {name: np.asarray(cv2.resize(photograph(name), (320, 240)), np.uint8) for name in names}
+    pictures, pipeline, out = tmp_path / "pictures", tmp_path / "edges.toml", tmp_path / "found"
+    pictures.mkdir()
+    for number, name in enumerate(names):
+        cv2.imwrite(str(pictures / f"{number}.png"), shot[name])
+    pipeline.write_text('[[step]]\noperator = "canny"\n', encoding="utf-8")
+    query = tmp_path / "query.png"
+    cv2.imwrite(str(query), jpeg(brighter(shot["chelsea"])))
+    variables: dict[str, Any] = {"STREAMPROC_BOOTSTRAP": settings.bootstrap, "STREAMPROC_PREFIX": settings.prefix}
+
+    def told(*asked: str | Path) -> Any:
+        done = streamproc(*asked, "--json", cwd=tmp_path, **variables)
+        assert done.code == 0, done.err
+        return [json.loads(line) for line in done.out.splitlines()]
+
+    with started("worker", "--pipeline", pipeline, "--metrics-port", "0", cwd=tmp_path, **variables) as worker:
+        sent = ["--camera", "gate", "--run", "run-a", "--codec", "png", "--grid", "2x2", "--fps", "max"]
+        told("produce", pictures, *sent, "--pipeline", pipeline)
+
+        def all_are_told_of() -> bool:
+            worker.check()
+            return len(frames_told_of(settings)) == len(names)
+
+        wait_until(all_are_told_of, "events of all frames", timeout_s=30)
+    ids = {event["data"]["sequence"]: event["id"] for event in told("events") if "frame" in event["type"]}
+    (indexed,) = told("index", "--camera", "gate")
+    assert (indexed["looked_at"], indexed["added"], indexed["passed_over"]) == (4, 4, {})
+    ((best, second),) = told("search", query, "--top", "2", "--out", out)
+    assert best["event"] == ids[names.index("chelsea")]
+    assert (best["camera"], best["run"], best["sequence"]) == ("gate", "run-a", 2)
+    assert best["similarity"] > second["similarity"]
+    assert np.array_equal(np.asarray(cv2.imread(best["pixels"]["file"])), shot["chelsea"])
+    assert len(list(out.iterdir())) == 2
