@@ -146,6 +146,7 @@ def _tell(result: DemoResult, out: Path | None, *, seconds: float, as_json: bool
         "tiles_by_outcome": result.tiles,
         "bytes": result.published.bytes,
         "objects": labels,
+        "happened": len(result.happened),
         "latency_ms": {"p50": _quantile(totals, 0.5), "p99": _quantile(totals, 0.99)},
         "seconds": round(seconds, 2),
         "grid": str(result.published.grid),

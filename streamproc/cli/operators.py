@@ -182,7 +182,7 @@ def check(
         return
     console.print(f"pipeline [bold]{escape(pipeline.name)}[/]")
     for step in pipeline.steps:
-        every = "" if step.every == 1 else f", on every {step.every}th frame"
+        every = "" if step.every == 1 else f", on one frame of {step.every}"
         package = OPERATORS.package(step.operator.name)
         origin = "" if package is None else f" ({escape(package)})"
         about = f"{step.operator.name}{origin} of {escape(step.input)}{every}, halo {step.halo} px"

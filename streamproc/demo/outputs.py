@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,12 +17,13 @@ from streamproc.evidence import read_frame
 from streamproc.model import Pixels
 from streamproc.operators.pixels import decode
 from streamproc.reader import TopicReader
-from streamproc.report import Report, Sample, Stage, write_report
+from streamproc.report import Report, Sample, Stage, told_frames, write_report
 from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition
 from streamproc.wire import read_picture
 
 SAMPLES = 6
+TOLD = 4  # of them, where something happened
 
 
 def write_outputs(
@@ -65,7 +66,7 @@ def write_outputs(
             "tiles_failed": published.tiles_failed,
             "bytes_published": published.bytes,
         },
-        events=result.events,
+        events=events,
         samples=_samples(result, options),
         stages=_stages(result, options),
         versions=_versions(),
@@ -76,14 +77,12 @@ def write_outputs(
 
 
 def _samples(result: DemoResult, options: DemoOptions) -> list[Sample]:
-    """Frames read back from the log: those with an edge picture, spread over the run, objects first."""
+    """Frames read back from the log, spread over the run: first where something happened, then with objects."""
     events = {event["data"]["sequence"]: event for event in result.events}
     pictures = _edge_pictures(result.settings, events, camera=options.camera, run=options.run)
-    chosen = _choose([sequence for sequence in sorted(pictures) if sequence in events], events)
-    if not chosen:
-        chosen = sorted(events)[:1]
+    told = [sequence for sequence in told_frames(result.happened) if sequence in events]
     samples = []
-    for sequence in chosen:
+    for sequence in choose_samples(sorted(pictures) or sorted(events), told, events):
         event = events[sequence]
         try:
             seen = read_frame(result.settings, event["data"])
@@ -101,10 +100,18 @@ def _samples(result: DemoResult, options: DemoOptions) -> list[Sample]:
     return samples
 
 
-def _choose(sequences: Sequence[int], events: dict[int, dict[str, Any]]) -> list[int]:
-    with_objects = [sequence for sequence in sequences if events[sequence]["data"]["objects"]]
-    chosen = set(_spread(with_objects, SAMPLES // 2))
-    chosen |= set(_spread([sequence for sequence in sequences if sequence not in chosen], SAMPLES - len(chosen)))
+def choose_samples(sequences: Sequence[int], told: Sequence[int], events: Mapping[int, Mapping[str, Any]]) -> list[int]:
+    """At most SAMPLES frames to show.
+
+    Args:
+        sequences: Frames to choose from, in order: those with a picture of their edges, if there are such.
+        told: Frames on which something happened, in order; these are shown whether they have such a picture or not.
+        events: Of each frame, by its number.
+    """
+    chosen = set(_spread(told, TOLD))
+    with_objects = [one for one in sequences if one not in chosen and events[one]["data"]["objects"]]
+    chosen |= set(_spread(with_objects, (SAMPLES - len(chosen)) // 2))
+    chosen |= set(_spread([one for one in sequences if one not in chosen], SAMPLES - len(chosen)))
     return sorted(chosen)
 
 

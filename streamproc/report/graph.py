@@ -114,7 +114,8 @@ def step_nodes(steps: Sequence[Mapping[str, Any]]) -> list[Node]:
     for step in steps:
         name, operator = str(step["name"]), str(step["operator"])
         about = [operator] if operator != name else []
-        about += [f"halo {step['halo']} px"] if step["halo"] else []
+        about += ["whole frame"] if step.get("on") == "frame" else []
+        about += [f"halo {step['halo']} px"] if step["halo"] and step.get("on") != "frame" else []
         about += [f"1 in {step['every']} frames"] if step["every"] != 1 else []
         kind = "process" if step["kind"] == "transform" else "measure"
         nodes.append(Node(key=name, name=name, lines=", ".join(about), kind=kind, inputs=(str(step["input"]),)))

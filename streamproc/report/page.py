@@ -12,10 +12,20 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from streamproc.report import graph, series, summary, text
-from streamproc.report.facts import Facts, evidence_of, feature_counts, frame_facts
+from streamproc.report.facts import (
+    Facts,
+    FrameId,
+    Thing,
+    evidence_of,
+    feature_counts,
+    figures_of,
+    frame_facts,
+    is_frame,
+)
+from streamproc.report.happenings import LISTED, UPDATE, happenings_of, totals
 from streamproc.report.pictures import Picture
 from streamproc.report.plots import plots_of
-from streamproc.report.values import BYTES, TILES, Report, ReportError
+from streamproc.report.values import BYTES, TILES, CloudEvent, Report, ReportError
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,6 +40,7 @@ HOP_MEANINGS = {
     "assemble": "seams and merging",
 }
 EXACTNESS = {"exact": "equal, bit for bit", "rounding": "equal up to rounding", "no": "may differ at seams"}
+WHOLE = "sees the whole frame"
 _OUTCOME_TONES = {"complete": "ok", "partial": "warn"}
 _EXCERPTS = 3
 _DEEPEST = 12
@@ -55,7 +66,7 @@ class SampleView:
     tone: str
     facts: Facts
     total: str
-    wide: bool
+    layout: str
     pictures: Sequence[Picture]
     rows: Sequence[tuple[str, str, bool, str]]
     hops: Sequence[Hop]
@@ -83,13 +94,15 @@ def render(report: Report, samples: Sequence[tuple[Facts, Sequence[Picture]]]) -
     facts = frame_facts(report.events)
     counted = summary.tally(facts, report.events, report.counters)
     hop_names, _ = series.hop_shares(counted.facts)
+    has_edges = any(one.edges is not None for one in counted.facts)
     return template.render(
         report=report,
-        samples=[_sample_view(one, pictures, hop_names) for one, pictures in samples],
+        samples=[_sample_view(one, pictures, hop_names, has_edges=has_edges) for one, pictures in samples],
         plots=plots_of(counted.facts, report.seconds),
-        excerpts=_excerpts(counted.facts),
+        excerpts=_excerpts(counted.facts) + _first_happenings(report.events),
         hop_meanings={name: HOP_MEANINGS[name] for name in hop_names if name in HOP_MEANINGS},
         **_figures(report, counted),
+        **_happened(report, [one.key for one, _ in samples]),
         **_drawn(report),
         **_assets(),
     )
@@ -111,13 +124,26 @@ def _figures(report: Report, counted: summary.Tally) -> dict[str, Any]:
     }
 
 
+def _happened(report: Report, shown: Sequence[FrameId]) -> dict[str, Any]:
+    """What happened, in the order of frames, each with the place on the page where its frame is shown."""
+    found = happenings_of(report.events)
+    listed = [one for one in found if one.what != UPDATE]
+    places = {frame: f"sample-{index}" for index, frame in enumerate(shown, start=1)}
+    return {
+        "happened": [(one, places.get(one.frame, "")) for one in listed[:LISTED]],
+        "unlisted": len(listed) - min(len(listed), LISTED),
+        "updates": len(found) - len(listed),
+        "totals": totals(listed),
+    }
+
+
 def _drawn(report: Report) -> dict[str, Any]:
     steps = report.pipeline.describe()
+    rows = [step | {"told": _parameters(step), "seams": EXACTNESS[str(step["exact"])]} for step in steps]
     return {
         "stages": _drawings(graph.stage_nodes(report.stages)),
-        "steps": [step | {"told": _parameters(step)} for step in steps],
+        "steps": [row | ({"halo": "", "seams": WHOLE} if row["on"] == "frame" else {}) for row in rows],
         "steps_drawing": _drawings(graph.step_nodes(steps)),
-        "exactness": EXACTNESS,
     }
 
 
@@ -165,13 +191,15 @@ def _counters(counters: Mapping[str, int | float]) -> list[tuple[str, str]]:
 
 def _parameters(step: Mapping[str, Any]) -> str:
     """Parameters as a pipeline file has them."""
-    told = [f"{name} {_spelt(value)}" for name, value in step["parameters"].items()]
+    told = [f"{name} {_spelt(value)}" for name, value in step["parameters"].items() if value != ""]
     return ", ".join(told + ([f"every {step['every']} frames"] if step["every"] != 1 else []))
 
 
 def _spelt(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_spelt, value)) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -183,21 +211,31 @@ def _problems(problems: Sequence[str]) -> list[str]:
 # --- one frame --------------------------------------------------------------------------------------------
 
 
-def _sample_view(facts: Facts, pictures: Sequence[Picture], hop_names: Sequence[str]) -> SampleView:
+def _sample_view(facts: Facts, pictures: Sequence[Picture], hop_names: Sequence[str], *, has_edges: bool) -> SampleView:
+    shown = [one for one in pictures if has_edges or one.data or one.kind != "edges"]
     return SampleView(
         heading=f"Frame {facts.sequence:,}",
         captured=text.moment(facts.captured_ns),
         tone=_OUTCOME_TONES.get(facts.outcome, "bad"),
         facts=facts,
         total=text.milliseconds(facts.total_ms),
-        wide=facts.width > 3 * max(1, facts.height),
-        pictures=pictures,
-        rows=_rows(facts),
+        layout=_layout(facts, shown),
+        pictures=shown,
+        rows=_rows(facts, has_edges=has_edges),
         hops=_hops(facts, hop_names),
     )
 
 
-def _rows(facts: Facts) -> list[tuple[str, str, bool, str]]:
+def _layout(facts: Facts, pictures: Sequence[Picture]) -> str:
+    """How pictures stand on a wide page, a class of the style sheet; without edges, what was found has their room."""
+    if facts.width > 3 * max(1, facts.height):
+        return "wide"
+    if len(pictures) != 3:
+        return ""
+    return "found" if facts.objects or pictures[-1].legend else "three"
+
+
+def _rows(facts: Facts, *, has_edges: bool) -> list[tuple[str, str, bool, str]]:
     evidence = evidence_of(facts)
     digest = facts.edges.digest if facts.edges else ""
     features = ", ".join(f"{name} {number:,}" for name, number in feature_counts(facts).items())
@@ -208,10 +246,12 @@ def _rows(facts: Facts) -> list[tuple[str, str, bool, str]]:
     rows = [
         ("Outcome", facts.reason, False, ""),
         ("Missing tiles", _missing_text(facts), False, ""),
-        ("Edges", _edges_text(facts), False, ""),
+        ("Edges", _edges_text(facts) if has_edges else "", False, ""),
         ("Edge digest", text.short(digest, 17), True, digest),
         ("Points", features, False, ""),
-        ("Objects", _objects_text(facts), False, ""),
+        ("Objects", _things_text(facts.objects), False, ""),
+        ("Classification", _things_text(facts.classification), False, ""),
+        ("Figures", _figures_text(facts), False, ""),
         ("Tiles from", f"{evidence['topic']} {offsets}".strip(), True, "[partition] first and last offset"),
         ("Pipeline", evidence["pipeline"], True, ""),
         ("Operators", ", ".join(f"{name} v{version}" for name, version in evidence["operators"]), False, ""),
@@ -231,10 +271,21 @@ def _edges_text(facts: Facts) -> str:
     return f"{facts.edges.pixels:,} pixels, {share} of the frame (step {facts.edges.operator})"
 
 
-def _objects_text(facts: Facts) -> str:
-    told = [f"{text.short(thing.label, 40)} {thing.score:.2f}" for thing in facts.objects[:8]]
-    more = len(facts.objects) - len(told)
+def _things_text(things: Sequence[Thing]) -> str:
+    told = [
+        f"{text.short(thing.label, 40)} {thing.score:.2f}" + (f" (track {thing.track})" if thing.track else "")
+        for thing in things[:8]
+    ]
+    more = len(things) - len(told)
     return ", ".join(told) + (f" and {more:,} more" if more else "")
+
+
+def _figures_text(facts: Facts) -> str:
+    told = [
+        f"{text.short(name, 40)}: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in figures.items())
+        for name, figures in figures_of(facts).items()
+    ]
+    return text.short("; ".join(told), 400)
 
 
 def _hops(facts: Facts, names: Sequence[str]) -> list[Hop]:
@@ -264,6 +315,12 @@ def _excerpts(facts: Sequence[Facts]) -> list[Excerpt]:
     troubles = [one for one in facts if one.outcome != "complete"]
     chosen = {one.key: one for one in (*facts[:1], *objects[:_EXCERPTS], *troubles[:_EXCERPTS])}
     return [Excerpt(heading=_excerpt_heading(one), json=_indented(one.event)) for one in chosen.values()]
+
+
+def _first_happenings(events: Sequence[CloudEvent]) -> list[Excerpt]:
+    """The first event of each type that is not of frames."""
+    first = {str(event.get("type")): event for event in reversed(events) if not is_frame(event)}
+    return [Excerpt(heading=text.short(name, 80), json=_indented(event)) for name, event in sorted(first.items())]
 
 
 def _excerpt_heading(facts: Facts) -> str:

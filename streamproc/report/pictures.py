@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,14 +14,19 @@ from streamproc.model import Codec, DetectedObject, Pixels, Points, Rect
 from streamproc.operators import drawing
 from streamproc.operators.pixels import encode, thumbnail
 from streamproc.report import text
-from streamproc.report.facts import Facts, Point, feature_counts, points_of
+from streamproc.report.facts import Facts, Point, feature_counts, points_of, segments_of
 from streamproc.report.resize import mask_to_page, to_page
 from streamproc.report.values import Sample
+
+if TYPE_CHECKING:
+    from streamproc.operators.pipeline import Pipeline
 
 QUALITIES = (80, 65, 50, 35)
 POINT_COLOURS: tuple[drawing.Colour, ...] = (drawing.POINT, (250, 220, 60), (200, 110, 255), (90, 240, 130))
 HALO_COLOUR: drawing.Colour = drawing.GRID
 HALO_SHARE = 0.35
+OUTLINE_COLOUR: drawing.Colour = (60, 220, 255)
+OUTLINE_PX = 2
 DIMMED = 0.65  # the picture below points and boxes, so that they stand out
 MOST_POINTS = 2_000  # of one feature; more hide the picture
 
@@ -55,18 +62,45 @@ class Picture:
         return ".jpg" if self.codec == "jpeg" else f".{self.codec}"
 
 
-def pictures_of(sample: Sample, facts: Facts, *, most_bytes: int) -> list[Picture]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """A line or a closed outline that a rule watches.
+
+    Attributes:
+        name: Of the rule's step.
+        path: Corners, x and y in pixels of the frame; of an outline the first one is the last one too.
+    """
+
+    name: str
+    path: tuple[tuple[float, float], ...]
+
+
+def outlines_of(pipeline: Pipeline) -> list[Outline]:
+    """What the pipeline's rules watch."""
+    found = []
+    for step in pipeline.steps:
+        line, polygon = (step.parameters.get(name) for name in ("line", "polygon"))
+        if step.operator.family == "rules" and isinstance(line, tuple):
+            found.append(Outline(name=step.name, path=line))
+        if step.operator.family == "rules" and isinstance(polygon, tuple):
+            found.append(Outline(name=step.name, path=(*polygon, polygon[0])))
+    return found
+
+
+def pictures_of(sample: Sample, facts: Facts, *, most_bytes: int, outlines: Sequence[Outline] = ()) -> list[Picture]:
     """Draw the four pictures of a frame: as it came, how it was cut, its edges, what was found.
 
     Args:
         sample: Pixels and tiles.
         facts: Of its event.
         most_bytes: Of each encoded picture.
+        outlines: Drawn with what was found.
 
     Raises:
         BadPixels: The sample's pixels are no picture.
     """
-    return [one(sample, facts, most_bytes) for one in (_original, _tiles, _edges, _features)]
+    as_it_is = [one(sample, facts, most_bytes) for one in (_original, _tiles, _edges)]
+    return [*as_it_is, _features(sample, facts, most_bytes, outlines)]
 
 
 def _original(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
@@ -105,7 +139,7 @@ def _edges(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
     return _picture("edges", "Edges", caption, alt, mask_to_page(sample.edges), "png", most_bytes)
 
 
-def _features(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
+def _features(sample: Sample, facts: Facts, most_bytes: int, outlines: Sequence[Outline]) -> Picture:
     page = to_page(sample.pixels)
     scale = _scale(sample.pixels, page)
     drawn = np.asarray(drawing.in_colour(page) * np.float32(DIMMED), np.uint8)
@@ -119,6 +153,14 @@ def _features(sample: Sample, facts: Facts, most_bytes: int) -> Picture:
         told = f"{text.short(name, 24)} {counts[name]:,}"
         told += f", the strongest {len(strongest):,} drawn" if len(strongest) < counts[name] else ""
         legend.append((_css(colour), told))
+    for index, (name, segments) in enumerate(segments_of(facts).items(), start=1):
+        colour = POINT_COLOURS[-index % len(POINT_COLOURS)]
+        for x1, y1, x2, y2 in segments:
+            drawn = _with_path(drawn, ((x1, y1), (x2, y2)), scale, colour)
+        legend.append((_css(colour), f"{text.short(name, 24)}, {len(segments):,} drawn"))
+    for outline in outlines:
+        drawn = _with_path(drawn, outline.path, scale, OUTLINE_COLOUR)
+        legend.append((_css(OUTLINE_COLOUR), text.short(outline.name, 24)))
     for inset in (1, 0):  # twice, as in `_thick`
         drawn = drawing.draw_boxes(drawn, _objects(facts, scale, page, inset))
     objects = text.plural(len(facts.objects), "object")
@@ -195,6 +237,21 @@ def _shade_halo(page: Pixels, sample: Sample, core: Rect, scale: tuple[float, fl
     ring[own.y : own.bottom, own.x : own.right] = False
     tint = page * (1 - HALO_SHARE) + np.asarray(HALO_COLOUR) * HALO_SHARE
     return np.where(ring, tint.astype(np.uint8), page)
+
+
+def _with_path(
+    picture: Pixels, path: Sequence[tuple[float, float]], scale: tuple[float, float], colour: drawing.Colour
+) -> Pixels:
+    """Draw straight lines from corner to corner; what lies beyond the picture is left out."""
+    picture, (height, width) = picture.copy(), picture.shape[:2]
+    for start, end in itertools.pairwise(np.asarray(path, np.float64) * scale):
+        steps = int(np.abs(end - start).max()) + 2
+        places = np.rint(np.linspace(start, end, steps)).astype(np.intp)
+        for shift in np.ndindex(OUTLINE_PX, OUTLINE_PX):
+            x, y = (places + shift).T
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            picture[y[inside], x[inside]] = colour
+    return picture
 
 
 def _middle(cores: Sequence[Rect], pixels: Pixels) -> Rect:

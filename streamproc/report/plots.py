@@ -141,10 +141,15 @@ def _content(facts: Sequence[Facts]) -> Plot | None:
     density = series.binned_mean([one.edges.density * 100 if one.edges else np.nan for one in facts], edges)
     objects = series.binned_mean([len(one.objects) for one in facts], edges)
 
+    known = [one.edges.density for one in facts if one.edges]
+
     def draw(figure: Figure) -> None:
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        upper.stairs(density, at, baseline=None, color=ACCENT, linewidth=1.3)
-        upper.set(ylabel="edge pixels, %", ylim=(0, _headroom(density)))
+        if known:
+            upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+            upper.stairs(density, at, baseline=None, color=ACCENT, linewidth=1.3)
+            upper.set(ylabel="edge pixels, %", ylim=(0, _headroom(density)))
+        else:
+            lower = figure.add_subplot()
         lower.stairs(np.nan_to_num(objects), at, fill=True, color=HOPS[3])
         lower.set(ylabel="objects", xlabel=_frames_axis(facts), ylim=(0, max(1.0, _headroom(objects))))
         _whole_numbers(lower.yaxis, 3)
@@ -153,7 +158,8 @@ def _content(facts: Sequence[Facts]) -> Plot | None:
         figure.align_ylabels()
 
     found = sum(len(one.objects) for one in facts)
-    known = [one.edges.density for one in facts if one.edges]
+    if not known and not found:
+        return None
     told = f"edges cover {text.percent(min(known))} to {text.percent(max(known))} of a frame" if known else "no edges"
     caption = f"{told.capitalize()}; {text.plural(found, 'object')} in {text.plural(len(facts), 'frame')}."
     return Plot(title="What was found in each frame", caption=caption, legend=(), svg=_svg("content", draw))

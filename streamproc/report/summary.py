@@ -214,7 +214,7 @@ def _stretch(group: Sequence[Cell], cells: Sequence[tuple[str, int, int]]) -> st
 
 
 def key_figures(report: Report, counted: Tally) -> list[tuple[str, str, str]]:
-    """The figures at the top: (name, value, remark)."""
+    """The figures at the top: (name, value, remark); the last is of edges, or where there are none of what happened."""
     facts = counted.facts
     totals = latencies_ms(facts)
     densities = [one.edges.density for one in facts if one.edges is not None]
@@ -223,7 +223,7 @@ def key_figures(report: Report, counted: Tally) -> list[tuple[str, str, str]]:
     tiles = int(report.counters.get(TILES, 0))
     data = report.counters.get(BYTES, 0)
     per_frame = tiles / counted.expected if counted.expected else 0
-    top = ", ".join(f"{text.short(label, 16)} {number:,}" for label, number in labels.most_common(2))
+    top = ", ".join(f"{text.short(label, 16)}: {number:,}" for label, number in labels.most_common(2))
     return [
         ("Frames", f"{counted.expected:,}", _frame_size(facts)),
         (
@@ -244,12 +244,18 @@ def key_figures(report: Report, counted: Tally) -> list[tuple[str, str, str]]:
         ("Latency, median", text.milliseconds(percentile(totals, 50)), "capture to event"),
         ("Latency, p99", text.milliseconds(percentile(totals, 99)), "capture to event"),
         ("Objects", f"{labels.total():,}", top or "none found"),
-        (
-            "Edge density",
-            text.percent(sum(densities) / len(densities) if densities else None),
-            "mean of edge pixels",
-        ),
+        ("Edge density", text.percent(sum(densities) / len(densities)), "mean of edge pixels")
+        if densities
+        else _happened_figure(counted),
     ]
+
+
+def _happened_figure(counted: Tally) -> tuple[str, str, str]:
+    kinds = {
+        name.removeprefix("io.streamproc.").rpartition(".")[0]: number for name, number in counted.other_types.items()
+    }
+    told = ", ".join(f"{text.short(kind, 16)} {number:,}" for kind, number in list(kinds.items())[:3])
+    return ("Happened", f"{sum(kinds.values()):,}", told or "no events but those of frames")
 
 
 def latencies_ms(facts: Iterable[Facts]) -> list[float]:

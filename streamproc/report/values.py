@@ -83,7 +83,7 @@ class Report:
         pipeline: What ran on each tile.
         counters: What the run counted, by name. `frames_published`, `tiles_published` and `bytes_published`
             are key figures (the first is at least the number of frames with an event); all are listed.
-        events: Lines of `events.jsonl`, in any order. Others than frame events are counted by type.
+        events: Lines of `events.jsonl`, in any order. Others than frame events are listed as what happened.
         samples: At most `MAX_SAMPLES` of them are shown.
         stages: The way of the data, from source to events.
         tiles: What became of each tile: {"merged": 1440, "duplicate": 0, ...}; empty if unknown.

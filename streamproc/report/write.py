@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamproc.report.facts import Facts, facts_of
 from streamproc.report.page import PICTURES, render
-from streamproc.report.pictures import Picture, pictures_of
+from streamproc.report.pictures import Picture, outlines_of, pictures_of
 from streamproc.report.values import Report, Sample
 
 MAX_SAMPLES = 8
@@ -35,10 +35,11 @@ def write_report(report: Report, folder: Path) -> Path:
     """
     chosen = _spread(report.samples)
     most_bytes = min(MOST_BYTES, PICTURE_BYTES // (3 * max(1, len(chosen))))
+    outlines = outlines_of(report.pipeline)
     shown: list[tuple[Facts, list[Picture]]] = []
     for sample in chosen:
         facts = facts_of(sample.event)
-        shown.append((facts, pictures_of(sample, facts, most_bytes=most_bytes)))
+        shown.append((facts, pictures_of(sample, facts, most_bytes=most_bytes, outlines=outlines)))
     page = render(report, shown)
     folder.mkdir(parents=True, exist_ok=True)
     for index, (facts, pictures) in enumerate(shown):
