@@ -127,9 +127,10 @@ def test_a_camera_is_needed_and_checked(call: Call) -> None:
 
 
 def test_a_huge_picture_is_refused_in_one_line(call: Call, tmp_path: Path) -> None:
-    started = time.monotonic()
-    done = call("produce", huge_png(tmp_path / "huge.png", 20_000), "--camera", "cam")
-    assert time.monotonic() - started < 1
+    picture = huge_png(tmp_path / "huge.png", 20_000)
+    started = time.process_time()
+    done = call("produce", picture, "--camera", "cam")
+    assert time.process_time() - started < 1
     assert done.code == 1
     for part in ("huge.png", "20000x20000", "134217728", "STREAMPROC_MAX_FRAME_PIXELS"):
         assert part in done.error
