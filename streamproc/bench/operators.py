@@ -1,4 +1,4 @@
-"""What each operator costs on one frame: plain library calls, the operator on the whole frame, and on 2x2 tiles.
+"""What each operator costs on one frame: plain calls and the operator, each on the whole frame and on 2x2 tiles.
 
 The sides are measured in turns, each round beginning with another one, and ratios are taken within rounds. Time is the
 CPU time of one thread: on a quiet machine that is the time it takes, and a busy one hardly moves it.
@@ -52,6 +52,7 @@ class Sides:
 
     Attributes:
         plain: None where no plain call gives the same.
+        plain_tiles: The plain call on the very tiles; None where the frame's answer needs totals of all tiles.
         whole: The operator's answer on the whole frame, as the frame's event tells it.
         tiles: What it gives of each tile; None where it works on the whole frame alone.
         merge: From that the frame's answer; None for transforms, whose tiles stay apart.
@@ -61,6 +62,7 @@ class Sides:
     whole: Callable[[], Any]
     tiles: Callable[[], list[Any]] | None = None
     merge: Callable[[list[Any]], Any] | None = None
+    plain_tiles: Callable[[], Any] | None = None
 
 
 def choose(family: str | None, name: str | None) -> list[Operator]:
@@ -137,10 +139,10 @@ def pictures() -> list[Pixels]:
 
 
 def example_values(folder: Path, frame: Pixels) -> dict[str, dict[str, Any]]:
-    """Values of parameters that have no default, by operator; files are written to `folder`."""
+    """Values other than the defaults, by operator: where there is none, or it does nothing; `folder` gets files."""
     template = folder / "template.png"
     cv2.imwrite(str(template), gray(frame)[TEMPLATE.y : TEMPLATE.bottom, TEMPLATE.x : TEMPLATE.right])
-    return {"template_match": {"templates": str(template)}}
+    return {"template_match": {"templates": str(template)}, "brightness_contrast": {"alpha": 1.6, "beta": 20.0}}
 
 
 def sides_of(operator: Operator, params: Params, frames: Sequence[Pixels]) -> Sides:
@@ -160,12 +162,16 @@ def sides_of(operator: Operator, params: Params, frames: Sequence[Pixels]) -> Si
     halo = tile_halo(operator.halo(params), "png") if operator.scope == "tile" else 0
     # A tile comes out of its decoder in memory of its own.
     windows = [replace(one, pixels=np.ascontiguousarray(one.pixels)) for one in split(picture, GRID, halo)]
+    plain_tiles = None
+    if call is not None and operator.scope == "tile" and operator.finish is None:
+        plain_tiles = lambda: [call(one.pixels) for one in windows]  # noqa: E731 - one of a set of calls
     if operator.kind == "transform":
         transform = cast("Transform", operator.run)
         return Sides(
             plain=plain,
             whole=lambda: transform(picture, params),
             tiles=(lambda: [transform(one.pixels, params) for one in windows]) if operator.scope == "tile" else None,
+            plain_tiles=plain_tiles,
         )
     measure = cast("Measure", operator.run)
     height, width = picture.shape[:2]
@@ -178,7 +184,8 @@ def sides_of(operator: Operator, params: Params, frames: Sequence[Pixels]) -> Si
     whole: Callable[[], Any] = lambda: merge([measure(frame, params)])  # noqa: E731 - one of a set of calls
     if operator.scope == "frame":
         return Sides(plain=plain, whole=whole)
-    return Sides(plain=plain, whole=whole, tiles=lambda: [measure(one, params) for one in windows], merge=merge)
+    tiles: Callable[[], list[Any]] = lambda: [measure(one, params) for one in windows]  # noqa: E731 - as above
+    return Sides(plain=plain, whole=whole, tiles=tiles, merge=merge, plain_tiles=plain_tiles)
 
 
 def _as_taken(operator: Operator, frame: Pixels) -> NDArray[Any]:
@@ -258,7 +265,9 @@ def _why_not(operator: Operator, given: Mapping[str, Any]) -> str | None:
 
 # --- time ------------------------------------------------------------------------------------------------------
 
-FIGURES: Final = ("plain_ms", "whole_ms", "tiled_ms", "merge_ms", "whole_ratio", "tiled_ratio", "rounds")
+SIDES: Final = ("plain", "plain_tiles", "whole", "tiled", "merge")
+RATIOS: Final = ("whole_ratio", "tiled_ratio", "same_tiles_ratio")
+FIGURES: Final = (*(f"{side}_ms" for side in SIDES), *RATIOS, "rounds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,8 +276,17 @@ class Round:
 
     whole: float
     plain: float | None = None
+    plain_tiles: float | None = None
     tiled: float | None = None
     merge: float | None = None
+
+    def ratios(self) -> tuple[float | None, ...]:
+        """Whole to plain; tiles with merging to plain; tiles to plain on the same tiles."""
+        return (
+            self.whole / self.plain if self.plain else None,
+            (self.tiled + (self.merge or 0)) / self.plain if self.plain and self.tiled is not None else None,
+            self.tiled / self.plain_tiles if self.plain_tiles and self.tiled is not None else None,
+        )
 
 
 def measure_rounds(sides: Sides, seconds: float) -> list[Round]:
@@ -295,10 +313,15 @@ def _round(sides: Sides, number: int) -> Round:
         if sides.plain is not None:
             _, found["plain"] = _timed(sides.plain)
 
+    def time_plain_tiles() -> None:
+        if sides.plain_tiles is not None:
+            _, found["plain_tiles"] = _timed(sides.plain_tiles)
+
     def time_whole() -> None:
         _, found["whole"] = _timed(sides.whole)
 
-    turns = (time_plain, time_whole, time_tiles)
+    # Tiles always after the frame: none of the two finds its tiles in the caches.
+    turns = (time_plain, time_tiles, time_whole, time_plain_tiles)
     for turn in range(len(turns)):
         turns[(turn + number) % len(turns)]()
     return Round(**found)
@@ -312,21 +335,9 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 def _figures(rounds: Sequence[Round]) -> dict[str, Any]:
     """Medians, and medians of the ratios within rounds."""
-    ratios = [
-        (one.whole / one.plain, None if one.tiled is None else (one.tiled + (one.merge or 0)) / one.plain)
-        for one in rounds
-        if one.plain
-    ]
-    values = (
-        _median([one.plain for one in rounds], 4),
-        _median([one.whole for one in rounds], 4),
-        _median([one.tiled for one in rounds], 4),
-        _median([one.merge for one in rounds], 4),
-        _median([whole for whole, _ in ratios], 3),
-        _median([tiled for _, tiled in ratios], 3),
-        len(rounds),
-    )
-    return dict(zip(FIGURES, values, strict=True))
+    times = [_median([getattr(one, side) for one in rounds], 4) for side in SIDES]
+    ratios = [_median(found, 3) for found in zip(*(one.ratios() for one in rounds), strict=True)]
+    return dict(zip(FIGURES, (*times, *ratios, len(rounds)), strict=True))
 
 
 def _median(values: Sequence[float | None], digits: int) -> float | None:

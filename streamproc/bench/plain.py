@@ -216,7 +216,7 @@ def template_match(pixels: Picture) -> Picture:
 
 PLAIN: Final[Mapping[str, Call]] = {
     "gray": lambda pixels: cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY),
-    "brightness_contrast": lambda pixels: cv2.convertScaleAbs(pixels, alpha=1.0, beta=0.0),
+    "brightness_contrast": lambda pixels: cv2.convertScaleAbs(pixels, alpha=1.6, beta=20.0),
     "threshold": lambda pixels: cv2.threshold(pixels, 127, 255, cv2.THRESH_BINARY)[1],
     "gaussian": lambda pixels: cv2.GaussianBlur(pixels, (5, 5), 0),
     "sobel": lambda pixels: gradient(pixels, cv2.Sobel, 4 * 255),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamproc.model import Figures, Pixels, Points
 from streamproc.operators.pixels import require_gray
-from streamproc.operators.points import inside, limit_parameter, pack_points, unpack_points
+from streamproc.operators.points import inside, limit_parameter, pack_points, set_pixels, unpack_points
 from streamproc.operators.table import Operator, Parameter, Params, Window
 
 SOBEL_REACH_PX: Final = 1
@@ -51,11 +51,12 @@ def shi_tomasi(window: Window, params: Params) -> Points:
     highest = np.asarray(cv2.dilate(response, np.ones((3, 3), np.uint8)), np.float32)
     mine = response[core]
     least = _least(mine.max(), params)
-    y, x = np.nonzero((mine == highest[core]) & (mine > least))
-    xy = np.stack([x + window.core.x, y + window.core.y], axis=1)
+    at = set_pixels((mine == highest[core]) & (mine > least))
+    strength = mine[at[:, 1], at[:, 0]]
+    xy = at + np.array([window.core.x, window.core.y])
     inner = (xy > 0).all(axis=1) & (xy[:, 0] < window.width - 1) & (xy[:, 1] < window.height - 1)
     kind = np.where(inner, INNER, BORDER).astype(np.uint8)[:, None]
-    return pack_points(xy.astype(np.float32), mine[y, x], limit=0, descriptors=kind)
+    return pack_points(xy.astype(np.float32), strength, limit=0, descriptors=kind)
 
 
 def shi_tomasi_corners(candidates: Points, params: Params) -> Points:

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from streamproc.model import Pixels, Points
 from streamproc.operators.pixels import require_gray
-from streamproc.operators.points import inside, limit_parameter, pack_points
+from streamproc.operators.points import inside, limit_parameter, pack_points, set_pixels
 from streamproc.operators.table import Operator, Parameter, Params, Window
 
 HARRIS_HALO_PX = 3  # 1 for the 3x3 maximum, 1 for the 2x2 sum, 1 for Sobel 3x3
 HARRIS_BLOCK = 2
 HARRIS_SCALE = 1 / (4 * HARRIS_BLOCK * 255)  # of each derivative, as cv2.cornerHarris scales 8-bit pixels
+BAND_ROWS = 32  # of float64, which fit into a core's cache
 FAST_HALO_PX = 4  # 3 for the circle, 1 for the 3x3 maximum
 
 
@@ -39,12 +40,12 @@ def harris(window: Window, params: Params) -> Points:
     require_gray(window.pixels)
     window = window.cropped(HARRIS_HALO_PX)
     response = harris_response(window.pixels, float(params["k"]))
-    highest = cv2.dilate(response, np.ones((3, 3), np.uint8))
-    corners = (response == highest) & (response > float(params["threshold"]))
-    y, x = np.nonzero(corners[window.core.within(window.rect)])
-    xy = np.stack([x + window.core.x, y + window.core.y], axis=1)
-    found = response[window.core.within(window.rect)][y, x]
-    return pack_points(xy.astype(np.float32), found, limit=int(params["limit"]))
+    highest = np.asarray(cv2.dilate(response, np.ones((3, 3), np.uint8)), np.float64)
+    core = window.core.within(window.rect)
+    mine = response[core]
+    xy = set_pixels((mine == highest[core]) & (mine > float(params["threshold"])))
+    found = mine[xy[:, 1], xy[:, 0]]
+    return pack_points(xy + np.array([window.core.x, window.core.y]), found, limit=int(params["limit"]))
 
 
 def harris_response(gray: Pixels, k: float) -> NDArray[np.float64]:
@@ -57,12 +58,21 @@ def harris_response(gray: Pixels, k: float) -> NDArray[np.float64]:
     Returns:
         Shape (rows, cols), float64.
     """
-    dx = np.asarray(cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=3), np.float32)
-    dy = np.asarray(cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=3), np.float32)
+    dx = np.asarray(cv2.Sobel(gray, cv2.CV_16S, 1, 0, ksize=3), np.float32)
+    dy = np.asarray(cv2.Sobel(gray, cv2.CV_16S, 0, 1, ksize=3), np.float32)
     # Sums of four products of whole numbers stay below 2^24: exact in float32, whatever their order.
-    xx, yy, xy = (_block_sum(first * second) for first, second in ((dx, dx), (dy, dy), (dx, dy)))
-    trace = xx + yy
-    return (xx * yy - xy * xy - k * trace * trace) * HARRIS_SCALE**4
+    sums = [_block_sum(first * second) for first, second in ((dx, dx), (dy, dy), (dx, dy))]
+    response = np.empty(gray.shape, np.float64)
+    for top in range(0, len(response), BAND_ROWS):
+        band = slice(top, top + BAND_ROWS)
+        xx, yy, xy = (part[band].astype(np.float64) for part in sums)
+        trace = xx + yy
+        xx *= yy
+        xy *= xy
+        xx -= xy
+        xx -= np.multiply(k * trace, trace, out=trace)
+        np.multiply(xx, HARRIS_SCALE**4, out=response[band])
+    return response
 
 
 def fast(window: Window, params: Params) -> Points:
@@ -94,9 +104,9 @@ def fast(window: Window, params: Params) -> Points:
     return pack_points(xy[mine], response[mine], limit=int(params["limit"]))
 
 
-def _block_sum(products: NDArray[np.float32]) -> NDArray[np.float64]:
+def _block_sum(products: NDArray[np.float32]) -> NDArray[np.float32]:
     sums = cv2.boxFilter(products, cv2.CV_32F, (HARRIS_BLOCK, HARRIS_BLOCK), normalize=False)
-    return np.asarray(sums, np.float64)
+    return np.asarray(sums, np.float32)
 
 
 def _harris_halo(_params: Params) -> int:

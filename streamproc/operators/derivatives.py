@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamproc.operators.intensity import magnitude
 from streamproc.operators.pixels import require_gray
 from streamproc.operators.table import Operator, Parameter, Params
 
@@ -35,11 +36,8 @@ def scharr(pixels: NDArray[Any], _params: Params) -> NDArray[np.float32]:
         H. Scharr, Optimal Operators in Digital Image Processing, dissertation, Heidelberg, 2000.
     """
     require_gray(pixels)
-    dx = np.asarray(cv2.Scharr(pixels, cv2.CV_32F, 1, 0), np.float32)
-    dy = np.asarray(cv2.Scharr(pixels, cv2.CV_32F, 0, 1), np.float32)
-    # The derivatives are whole numbers, exact in float32; after them each operation rounds one element at a time.
-    magnitude = np.sqrt(dx * dx + dy * dy)
-    return np.asarray(np.minimum(magnitude / np.float32(SCHARR_FULL_STEP), np.float32(1)), np.float32)
+    dx, dy = cv2.Scharr(pixels, cv2.CV_16S, 1, 0), cv2.Scharr(pixels, cv2.CV_16S, 0, 1)
+    return magnitude(dx, dy, SCHARR_FULL_STEP)
 
 
 def laplacian(pixels: NDArray[Any], params: Params) -> NDArray[np.float32]:
@@ -64,8 +62,10 @@ def laplacian(pixels: NDArray[Any], params: Params) -> NDArray[np.float32]:
     require_gray(pixels)
     ksize = int(params["ksize"])
     # Whole numbers up to 14,280: exact in float32, whatever the order of the sums.
-    response = np.abs(np.asarray(cv2.Laplacian(pixels, cv2.CV_32F, ksize=ksize), np.float32))
-    return np.asarray(response / np.float32(LAPLACIAN_FULL[ksize]), np.float32)
+    response = np.asarray(cv2.Laplacian(pixels, cv2.CV_32F, ksize=ksize), np.float32)
+    np.abs(response, out=response)
+    response /= np.float32(LAPLACIAN_FULL[ksize])
+    return response
 
 
 def _scharr_halo(_params: Params) -> int:

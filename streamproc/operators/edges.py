@@ -54,7 +54,7 @@ def canny(window: Window, params: Params) -> EdgeMap:
     field = _Field(window.cropped(CANNY_HALO_PX), l2=bool(params["l2"]))
     decided = field.thinned(low, high)
     loose = _loose(field, decided, low)
-    positions = np.flatnonzero(loose)
+    positions = np.flatnonzero(loose != 0)  # of booleans: 4 times faster than of bytes
     return EdgeMap(
         core=window.core,
         decided=np.packbits(decided, axis=1).tobytes(),

@@ -27,6 +27,7 @@ INTERPOLATIONS: dict[str, int] = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
+QUARTER_TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 FLIPS: dict[str, int] = {"horizontal": 1, "vertical": 0, "both": -1}  # codes of cv2.flip
 
 
@@ -136,7 +137,8 @@ def rotate(pixels: NDArray[Any], params: Params) -> Pixels:
         raise BadPixels(f"expected at most {MAX_SIDE_PX} px a side and {MAX_PIXELS} pixels, got {size[0]}x{size[1]}")
     quarters, rest = divmod(float(params["angle"]), 90)
     if rest == 0 and (size == (height, width) if quarters % 2 else size == (width, height)):
-        return np.ascontiguousarray(np.rot90(pixels, int(quarters)))
+        turn = QUARTER_TURNS[int(quarters) % 4]
+        return pixels if turn is None else np.asarray(cv2.rotate(pixels, turn), np.uint8)
     fill = int(params["fill"])
     matrix = _matrix(width, height, params)
     done = cv2.warpAffine(pixels, matrix, size, borderMode=cv2.BORDER_CONSTANT, borderValue=(fill, fill, fill))

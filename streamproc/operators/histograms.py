@@ -14,7 +14,6 @@ from streamproc.operators.pixels import require_gray, require_pixels
 from streamproc.operators.table import Operator, Parameter, Params, Window
 
 EXACT_PIXELS = 2**24  # calcHist counts in float32
-LEVELS = np.arange(256, dtype=np.int64)
 
 
 def gray_histogram(window: Window, params: Params) -> Histogram:
@@ -32,7 +31,7 @@ def gray_histogram(window: Window, params: Params) -> Histogram:
     """
     levels = as_levels(window.core_pixels)
     require_gray(levels)
-    return Histogram(counts=_binned(_counts(levels), int(params["bins"])))
+    return Histogram(counts=_binned(count_levels(levels), int(params["bins"])))
 
 
 def color_histogram(window: Window, params: Params) -> Histogram:
@@ -49,7 +48,7 @@ def color_histogram(window: Window, params: Params) -> Histogram:
         BadPixels: Another shape or type.
     """
     require_pixels(window.pixels)
-    return Histogram(counts=_binned(_counts(window.core_pixels), int(params["bins"])))
+    return Histogram(counts=_binned(count_levels(window.core_pixels), int(params["bins"])))
 
 
 def statistics(window: Window, _params: Params) -> Statistics:
@@ -64,14 +63,15 @@ def statistics(window: Window, _params: Params) -> Statistics:
     """
     levels = as_levels(window.core_pixels)
     require_pixels(levels)
-    counts = _counts(levels)
-    present = [np.flatnonzero(row) for row in counts]
+    planes = [levels] if levels.ndim == 2 else cv2.split(levels)
+    ends = [cv2.minMaxLoc(plane)[:2] for plane in planes]
     return Statistics(
         count=window.core.area,
-        total=[int(row @ LEVELS) for row in counts],
-        squares=[int(row @ LEVELS**2) for row in counts],
-        low=[int(levels[0]) for levels in present],
-        high=[int(levels[-1]) for levels in present],
+        total=[int(cv2.sumElems(plane)[0]) for plane in planes],
+        # The norm is the root of a whole number below 2^48, rounded to 53 bits: its square rounds back to that number.
+        squares=[round(cv2.norm(plane, cv2.NORM_L2) ** 2) for plane in planes],
+        low=[int(lowest) for lowest, _ in ends],
+        high=[int(highest) for _, highest in ends],
     )
 
 
@@ -89,16 +89,38 @@ def as_levels(pixels: NDArray[Any]) -> Pixels:
     return levels
 
 
-def _counts(pixels: Pixels) -> NDArray[np.int64]:
-    """Shape (channels, 256)."""
+def count_levels(pixels: Pixels) -> NDArray[np.int64]:
+    """Count the values of each channel.
+
+    Args:
+        pixels: Shape (rows, cols) or (rows, cols, 3), uint8.
+
+    Returns:
+        Shape (channels, 256).
+    """
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    counts = np.zeros((channels, 256), np.int64)
-    step = max(1, EXACT_PIXELS // pixels.shape[1])
-    for top in range(0, pixels.shape[0], step):
-        part = pixels[top : top + step]
-        for channel in range(channels):
-            found = cv2.calcHist([part], [channel], None, [256], [0, 256])
-            counts[channel] += np.asarray(found, np.float32).reshape(256).astype(np.int64)
+    return np.stack([count_values(pixels, 256, channel) for channel in range(channels)])
+
+
+def count_values(pixels: NDArray[Any], most: int, channel: int = 0) -> NDArray[np.int64]:
+    """Count the values of one channel by `cv2.calcHist`, in parts that it counts exactly.
+
+    Args:
+        pixels: Shape (rows, cols) or (rows, cols, 3), uint8 or uint16.
+        most: Values from 0 up to it, exclusive, are counted; larger ones are left out.
+        channel: Which one.
+
+    Returns:
+        Shape (most,).
+    """
+    counts = np.zeros(most, np.int64)
+    rows, cols = pixels.shape[:2]
+    if not rows * cols:
+        return counts
+    step = max(1, EXACT_PIXELS // cols)
+    for top in range(0, rows, step):
+        found = cv2.calcHist([pixels[top : top + step]], [channel], None, [most], [0, most])
+        counts += np.asarray(found, np.float32).reshape(most).astype(np.int64)
     return counts
 
 

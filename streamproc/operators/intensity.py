@@ -54,7 +54,15 @@ def brightness_contrast(pixels: NDArray[Any], params: Params) -> Pixels:
         BadPixels: Another shape or type.
     """
     require_pixels(pixels)
-    levels = float(params["alpha"]) * np.arange(256, dtype=np.float64) + float(params["beta"])
+    alpha, beta = float(params["alpha"]), float(params["beta"])
+    levels = alpha * np.arange(256, dtype=np.float64) + beta
+    whole_64ths = (alpha * 64).is_integer() and (beta * 64).is_integer()  # below 2^24: exact in float32
+    # Factors, products and sums in float32 are each wrong by 2^-24 of the largest value at most.
+    error = 2.0**-21 * (255 * abs(alpha) + abs(beta))
+    if whole_64ths or bool((np.abs(levels - np.floor(levels) - 0.5) > error).all()):
+        if levels[0] >= 0:  # no sign to lose
+            return np.asarray(cv2.convertScaleAbs(pixels, alpha=alpha, beta=beta), np.uint8)
+        return np.asarray(cv2.addWeighted(pixels, alpha, pixels, 0, beta), np.uint8)
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(pixels, table), dtype=np.uint8)
 
@@ -121,12 +129,29 @@ def sobel(pixels: NDArray[Any], _params: Params) -> NDArray[np.float32]:
         I. Sobel, G. Feldman, A 3x3 Isotropic Gradient Operator for Image Processing, 1968.
     """
     require_gray(pixels)
-    dx = cv2.Sobel(pixels, cv2.CV_32F, 1, 0, ksize=3)
-    dy = cv2.Sobel(pixels, cv2.CV_32F, 0, 1, ksize=3)
-    # Whole numbers below 2^24 are exact in float32; the root and the quotient are correctly rounded.
-    magnitude = np.sqrt(dx * dx + dy * dy)
-    scaled: NDArray[np.float32] = np.minimum(magnitude / np.float32(FULL_STEP), np.float32(1))
-    return scaled
+    dx, dy = cv2.Sobel(pixels, cv2.CV_16S, 1, 0, ksize=3), cv2.Sobel(pixels, cv2.CV_16S, 0, 1, ksize=3)
+    return magnitude(dx, dy, FULL_STEP)
+
+
+def magnitude(dx: NDArray[Any], dy: NDArray[Any], full: int) -> NDArray[np.float32]:
+    """Length of gradients as a share of `full`, held in 0..1, the same wherever a pixel stands.
+
+    Args:
+        dx: Shape (rows, cols), int16.
+        dy: The same shape.
+        full: Length that is 1.
+
+    Returns:
+        Shape (rows, cols), float32 in 0..1.
+    """
+    total, square = dx.astype(np.float32), dy.astype(np.float32)
+    # One rounding at most of each square, the sum, the root and the quotient, of one element at a time.
+    total *= total
+    square *= square
+    total += square
+    np.sqrt(total, out=total)
+    total /= np.float32(full)
+    return np.minimum(total, np.float32(1), out=total)
 
 
 def _sobel_halo(_params: Params) -> int:

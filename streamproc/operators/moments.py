@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from typing import Final
 
+import cv2
 import numpy as np
 
 from streamproc.errors import BadMessage
@@ -42,10 +43,14 @@ def moments(window: Window, params: Params) -> Histogram:
     mine = columns[:, core.x : core.right]
     for top in range(0, core.height, STRIP_PX):  # strips: little memory, whatever the frame
         strip = pixels[top : top + STRIP_PX]
-        levels = (strip > 0).astype(np.int64) if params["binary"] else strip.astype(np.int64)
-        y = np.arange(core.y + top, core.y + top + strip.shape[0], dtype=np.int64)
-        mine += np.stack([np.ones_like(y), y, y * y]) @ levels
-        rows[y] = levels.sum(axis=1)
+        if params["binary"]:
+            strip = np.asarray(cv2.threshold(strip, 0, 1, cv2.THRESH_BINARY)[1], np.uint8)
+        y = np.arange(core.y + top, core.y + top + strip.shape[0], dtype=np.float64)
+        # Whole numbers below 2^48, as y is below 2^16: exact in float64, whatever the order of the sums.
+        sums = cv2.gemm(np.stack([y**0, y, y**2]), strip.astype(np.float64), 1, np.empty(0), 0)
+        mine += np.asarray(sums).astype(np.int64)
+        found = cv2.reduce(strip, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+        rows[core.y + top : core.y + top + strip.shape[0]] = np.asarray(found).reshape(-1)
     return Histogram(counts=[*columns.tolist(), rows.tolist()])
 
 
@@ -67,9 +72,8 @@ def moments_shape(sums: Histogram, _params: Params) -> Figures:
     """
     if len(sums.counts) != 4:
         raise BadMessage("schema", f"expected four rows of sums, got {len(sums.counts)}")
-    # Python's whole numbers have no end: sums of x^3 * level pass 2^63 in large frames.
-    raw = {(p, q): sum(x**p * value for x, value in enumerate(sums.counts[q])) for p, q in ORDERS[:-1]}
-    raw[0, 3] = sum(y**3 * value for y, value in enumerate(sums.counts[3]))
+    raw = {(p, q): value for q in range(3) for p, value in enumerate(_weighted(sums.counts[q], 3 - q))}
+    raw[0, 3] = _weighted(sums.counts[3], 3)[3]
     mass = raw[0, 0]
     x, y = (Fraction(raw[order], max(1, mass)) for order in ((1, 0), (0, 1)))
     central = {order: _about(raw, *order, x, y) for order in ORDERS[3:]}
@@ -85,6 +89,16 @@ def moments_shape(sums: Histogram, _params: Params) -> Figures:
             "orientation_deg": round(math.degrees(axis) % 180, 6),
         }
     )
+
+
+def _weighted(values: list[int], most: int) -> list[int]:
+    """Sums of place^power * value for powers from 0 to `most`, exactly."""
+    powers = range(most + 1)
+    if min(values, default=0) >= 0 and max(values, default=0) * len(values) ** (most + 1) < 2**63:
+        whole, places = np.array(values, np.int64), np.arange(len(values), dtype=np.int64)
+        return [int(whole @ places**power) for power in powers]
+    # Python's whole numbers have no end: sums of x^3 * level pass 2^63 in large frames.
+    return [sum(place**power * value for place, value in enumerate(values)) for power in powers]
 
 
 def _about(raw: dict[tuple[int, int], int], p: int, q: int, x: Fraction, y: Fraction) -> Fraction:

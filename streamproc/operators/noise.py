@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.model import Figures, Histogram, Pixels
+from streamproc.operators.histograms import count_values
 from streamproc.operators.pixels import require_pixels
 from streamproc.operators.table import Operator, Params, Window
 
@@ -75,11 +76,11 @@ def noise_sigma(sizes: Histogram, _params: Params) -> Figures:
 
 
 def _sizes(plane: Pixels, inner: tuple[slice, slice]) -> list[int]:
-    # Whole numbers below 2^24: exact in float32 in any order.
-    found = np.abs(np.asarray(cv2.filter2D(plane, cv2.CV_32F, MASK), np.float32)[inner]).astype(np.int64)
-    square = np.ones((3, 3), np.uint8)
-    used = (cv2.erode(plane, square)[inner] > 0) & (cv2.dilate(plane, square)[inner] < 255)
-    counts: list[int] = np.bincount(found[used], minlength=MOST + 1).tolist()
+    found = np.asarray(cv2.filter2D(plane, cv2.CV_16S, MASK), np.int16)
+    sizes = np.abs(found, out=found).view(np.uint16)
+    used = np.asarray(cv2.erode(cv2.inRange(plane, 1, 254), np.ones((3, 3), np.uint8)), np.uint8)
+    sizes |= (~used).astype(np.uint16) << 8  # what is not used becomes larger than all that counts
+    counts: list[int] = count_values(sizes[inner], MOST + 1).tolist()
     return counts
 
 

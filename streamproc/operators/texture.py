@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamproc.errors import BadMessage
 from streamproc.model import Figures, Histogram
+from streamproc.operators.histograms import count_values
 from streamproc.operators.pixels import require_gray
 from streamproc.operators.table import Operator, Parameter, Params, Window
 
@@ -127,7 +128,7 @@ def glcm(window: Window, params: Params) -> Histogram:
     require_gray(window.pixels)
     levels, distance = int(params["levels"]), int(params["distance"])
     window = window.cropped(distance)
-    reduced = (window.pixels // (256 // levels)).astype(np.int32)
+    reduced = (window.pixels // (256 // levels)).astype(np.uint16)
     return Histogram(counts=[_pairs(window, reduced, levels, distance, angle) for angle in DIRECTIONS_DEG])
 
 
@@ -160,7 +161,7 @@ def glcm_halo(params: Params) -> int:
     return int(params["distance"])
 
 
-def _pairs(window: Window, reduced: NDArray[np.int32], levels: int, distance: int, angle: int) -> list[int]:
+def _pairs(window: Window, reduced: NDArray[np.uint16], levels: int, distance: int, angle: int) -> list[int]:
     down = round(math.sin(math.radians(angle)) * distance)
     across = round(math.cos(math.radians(angle)) * distance)
     core, rect = window.core, window.rect
@@ -171,7 +172,7 @@ def _pairs(window: Window, reduced: NDArray[np.int32], levels: int, distance: in
         return [0] * (levels * levels)
     first = reduced[core.y - rect.y : y1 - rect.y, x0 - rect.x : x1 - rect.x]
     second = reduced[core.y - rect.y + down : y1 - rect.y + down, x0 - rect.x + across : x1 - rect.x + across]
-    counts: list[int] = np.bincount((first * levels + second).reshape(-1), minlength=levels * levels).tolist()
+    counts: list[int] = count_values(first * np.uint16(levels) + second, levels * levels).tolist()
     return counts
 
 

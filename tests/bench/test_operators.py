@@ -13,7 +13,16 @@ import pytest
 from rich.console import Console
 
 from streamproc.bench import choose, measure_operators, render_operators
-from streamproc.bench.operators import FIGURES, LEAST_ROUNDS, Sides, example_values, measure_rounds, pictures, sides_of
+from streamproc.bench.operators import (
+    FIGURES,
+    LEAST_ROUNDS,
+    Round,
+    Sides,
+    example_values,
+    measure_rounds,
+    pictures,
+    sides_of,
+)
 from streamproc.errors import UsageError
 from streamproc.model import Histogram
 from streamproc.operators.catalogue import BUILT_IN
@@ -73,7 +82,20 @@ def test_the_tiles_of_a_transform_are_not_merged() -> None:
     row = measured("erode")
     assert row["halo_px"] == 1
     assert row["tiled_ms"] > 0
+    assert row["plain_tiles_ms"] > 0
     assert row["merge_ms"] is None
+
+
+def test_plain_calls_on_tiles_are_not_measured_where_totals_are_needed() -> None:
+    row = measured("otsu")
+    assert row["tiled_ratio"] > 0
+    assert row["plain_tiles_ms"] is row["same_tiles_ratio"] is None
+
+
+def test_ratios_are_those_within_a_round() -> None:
+    assert Round(whole=3, plain=2, plain_tiles=4, tiled=5, merge=1).ratios() == (1.5, 3.0, 1.25)
+    assert Round(whole=3, plain=2, tiled=5).ratios() == (1.5, 2.5, None)
+    assert Round(whole=3, tiled=5).ratios() == (None, None, None)
 
 
 def test_what_works_on_frames_has_no_tiles() -> None:
@@ -116,7 +138,7 @@ def test_tiles_carry_the_halo_and_memory_of_their_own(tmp_path: Path) -> None:
     assert sides.tiles is not None
     tiles = sides.tiles()
     assert [tile.shape for tile in tiles] == [(354, 642, 3), (354, 642, 3), (370, 642, 3), (370, 642, 3)]
-    assert set(example_values(tmp_path, frame)) == {"template_match"}
+    assert set(example_values(tmp_path, frame)) == {"template_match", "brightness_contrast"}
 
 
 def test_the_sides_take_turns_and_none_is_always_first() -> None:
@@ -131,12 +153,13 @@ def test_the_sides_take_turns_and_none_is_always_first() -> None:
         whole=lambda: note("whole"),
         tiles=lambda: note("tiles"),
         merge=lambda _parts: note("merge"),
+        plain_tiles=lambda: note("plain tiles"),
     )
     rounds = measure_rounds(sides, 0)
     assert len(rounds) == LEAST_ROUNDS
-    assert called[:4] == ["plain", "whole", "tiles", "merge"]  # does not count
-    assert called[4:8] == ["plain", "whole", "tiles", "merge"]
-    assert called[8:12] == ["whole", "tiles", "merge", "plain"]
+    assert called[:5] == ["plain", "tiles", "merge", "whole", "plain tiles"]  # does not count
+    assert called[5:10] == ["plain", "tiles", "merge", "whole", "plain tiles"]
+    assert called[10:15] == ["tiles", "merge", "whole", "plain tiles", "plain"]
 
 
 def test_opencv_has_its_threads_back() -> None:
@@ -166,15 +189,18 @@ def test_people_see_what_costs_too_much() -> None:
             entry(name="dear", plain_ms=1.0, whole_ms=1.0, tiled_ms=1.3, whole_ratio=1.0, tiled_ratio=1.3, rounds=2),
             entry(name="cheap", plain_ms=1.0, whole_ms=1.0, tiled_ms=1.1, whole_ratio=1.0, tiled_ratio=1.1, rounds=2),
             entry(name="free", exact="no", tiled_ratio=2.0, plain_ms=1.0, whole_ms=1.0, tiled_ms=2.0, whole_ratio=1.0),
+            entry(name="same", plain_ms=1.0, tiled_ms=1.1, tiled_ratio=1.1, plain_tiles_ms=0.9, same_tiles_ratio=1.22),
             entry(name="unknown", halo_px=None, note="no call [gives] it"),
         ],
     }
-    render_operators(result, Console(file=screen, force_terminal=True, width=160, highlight=False))
+    render_operators(result, Console(file=screen, force_terminal=True, width=200, highlight=False))
     lines = {line.split()[0]: line for line in screen.getvalue().splitlines() if line.split()}
     assert "\x1b[1;31m1.30" in lines["dear"]
     assert "\x1b[1;31m" not in lines["cheap"] + lines["free"]
+    assert "\x1b[1;31m1.22" in lines["same"]
     assert "no call [gives] it" in lines["unknown"]
-    assert "1 of 2 operators" in screen.getvalue()
+    assert "2 of 3 operators" in screen.getvalue()
+    assert "0 of 1 at most 1.15 times the plain calls on the same tiles" in screen.getvalue()
 
 
 def test_the_command_tells_machines_and_writes_a_file(tmp_path: Path) -> None:

@@ -22,6 +22,15 @@ def test_the_harris_response_is_opencv_s_up_to_rounding(case: Cut, k: float) -> 
     assert np.allclose(found, whole, rtol=1e-4, atol=max(1e-9, 1e-6 * float(np.abs(whole).max())))
 
 
+@given(cuts(), st.sampled_from([0.0, 0.04, 0.06]))
+def test_the_harris_response_is_made_of_correctly_rounded_steps(case: Cut, k: float) -> None:
+    dx, dy = (np.asarray(cv2.Sobel(case.pixels, cv2.CV_64F, x, y)) for x, y in ((1, 0), (0, 1)))
+    xx, yy, xy = (cv2.boxFilter(product, -1, (2, 2), normalize=False) for product in (dx * dx, dy * dy, dx * dy))
+    trace = xx + yy
+    expected = (xx * yy - xy * xy - k * trace * trace) * (1 / (4 * 2 * 255)) ** 4
+    assert np.array_equal(harris_response(case.pixels, k), expected)
+
+
 def test_a_square_has_four_harris_corners() -> None:
     picture: Pixels = np.zeros((40, 50), np.uint8)
     picture[10:30, 15:40] = 200

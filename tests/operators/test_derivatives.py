@@ -35,6 +35,12 @@ def test_the_halo_is_no_larger_than_needed(ksize: int) -> None:
     assert_halo_is_needed(DERIVATIVES["scharr"], {})
 
 
+@given(cuts())
+def test_scharr_is_made_of_correctly_rounded_steps(case: Cut) -> None:
+    dx, dy = (cv2.Scharr(case.pixels, cv2.CV_32F, x, y) for x, y in ((1, 0), (0, 1)))
+    assert np.array_equal(scharr(case.pixels, {}), np.minimum(np.sqrt(dx * dx + dy * dy) / np.float32(4080), 1))
+
+
 def test_scharr_of_a_step_is_one_and_of_a_plain_is_zero() -> None:
     picture = np.zeros((6, 8), np.uint8)
     picture[:, 4:] = 255

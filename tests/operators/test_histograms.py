@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from streamproc.errors import BadPixels
 from streamproc.model import Grid, Rect, Statistics
 from streamproc.operators import histograms
-from streamproc.operators.histograms import as_levels, color_histogram, gray_histogram, statistics
+from streamproc.operators.histograms import as_levels, color_histogram, count_values, gray_histogram, statistics
 from streamproc.operators.table import Window
 from streamproc.operators.tiling import split
 from tests.operators.pictures import Cut, cuts
@@ -51,6 +51,21 @@ def test_more_pixels_than_float32_can_count_are_counted(monkeypatch: pytest.Monk
     expected = gray_histogram(whole(pixels), {"bins": 256})
     monkeypatch.setattr(histograms, "EXACT_PIXELS", 20)
     assert gray_histogram(whole(pixels), {"bins": 256}) == expected
+
+
+def test_values_of_two_bytes_are_counted_up_to_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).integers(0, 3000, (60, 41)).astype(np.uint16)
+    expected = np.bincount(values[values < 2041], minlength=2041)
+    assert np.array_equal(count_values(values, 2041), expected)
+    monkeypatch.setattr(histograms, "EXACT_PIXELS", 100)
+    assert np.array_equal(count_values(values, 2041), expected)
+    assert not count_values(values[:, :0], 2041).any()
+
+
+def test_squares_of_many_bright_pixels_are_summed_exactly() -> None:
+    pixels = np.full((3000, 4000), 255, np.uint8)
+    pixels[17, 4] = 254
+    assert statistics(whole(pixels), {}).squares == [(pixels.size - 1) * 255**2 + 254**2]
 
 
 def test_the_halo_is_not_counted() -> None:

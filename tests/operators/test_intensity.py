@@ -28,6 +28,9 @@ VARIANTS: dict[str, list[Params]] = {
     "threshold": [{"level": 100, "inverse": True}],
 }
 
+ALL_LEVELS = np.arange(256, dtype=np.uint8)[(np.arange(3)[:, None] * 7 + np.arange(259)[None, :]) % 256]
+"""Each level in vector registers and in what is left over of a row."""
+
 CHEAP: dict[str, Params] = {"denoise": {"template": 3, "search": 5}}
 """Instead of the defaults, of what costs 10 s with them; `test_restoration.py` holds it to more."""
 
@@ -86,6 +89,25 @@ def test_brightness_and_contrast_are_opencv_s_where_no_sign_is_lost() -> None:
     )
 
 
+@settings(max_examples=300)
+@given(
+    st.one_of(st.integers(0, 6400).map(lambda count: count / 64), st.floats(0, 100), st.floats(0, 3)),
+    st.one_of(st.integers(-255 * 64, 255 * 64).map(lambda count: count / 64), st.floats(-255, 255)),
+)
+def test_every_level_is_scaled_and_rounded_half_to_even_wherever_it_stands(alpha: float, beta: float) -> None:
+    wanted = np.clip(np.rint(alpha * np.arange(256.0) + beta), 0, 255).astype(np.uint8)
+    found = brightness_contrast(ALL_LEVELS, {"alpha": alpha, "beta": beta})
+    assert np.array_equal(found, wanted[ALL_LEVELS])
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta"), [(0.5, 0.0), (1.5, -0.5), (2.25, 0.25), (0.1, 0.45), (1.6, 20.0), (0.3, -7.0)]
+)
+def test_ties_of_scaled_levels_go_to_the_even_level(alpha: float, beta: float) -> None:
+    wanted = np.clip(np.rint(alpha * np.arange(256.0) + beta), 0, 255).astype(np.uint8)
+    assert np.array_equal(brightness_contrast(ALL_LEVELS, {"alpha": alpha, "beta": beta}), wanted[ALL_LEVELS])
+
+
 def test_what_is_above_the_level_is_white() -> None:
     picture = np.array([[0, 99, 100, 101, 255]], np.uint8)
     assert threshold(picture, {"level": 100, "inverse": False}).tolist() == [[0, 0, 0, 255, 255]]
@@ -108,6 +130,12 @@ def test_sobel_of_a_step_is_one_and_of_a_plain_is_zero() -> None:
     assert found.tolist() == [[0, 0, 0, 1, 1, 0, 0, 0]] * 6
     picture[:, 4:] = 51
     assert np.allclose(sobel(picture, {})[:, 3:5], 0.2, rtol=1e-6)
+
+
+@given(cuts())
+def test_sobel_is_made_of_correctly_rounded_steps(case: Cut) -> None:
+    dx, dy = (cv2.Sobel(case.pixels, cv2.CV_32F, x, y) for x, y in ((1, 0), (0, 1)))
+    assert np.array_equal(sobel(case.pixels, {}), np.minimum(np.sqrt(dx * dx + dy * dy) / np.float32(1020), 1))
 
 
 def test_sobel_is_the_root_of_the_squared_derivatives() -> None:

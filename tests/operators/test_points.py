@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamproc.errors import BadMessage
 from streamproc.model import Rect
-from streamproc.operators.points import inside, pack_points, unpack_points
+from streamproc.operators.points import inside, pack_points, set_pixels, unpack_points
 
 
 def test_no_points_are_packed_and_unpacked() -> None:
@@ -45,6 +45,27 @@ def test_the_order_they_are_given_in_changes_nothing(points: list[tuple[int, int
         for some in (points, shuffled)
     ]
     assert packed[0] == packed[1]
+
+
+@given(st.integers(0, 60), st.integers(1, 70), st.integers(1, 9), st.integers(0, 999))
+def test_a_limit_keeps_the_first_of_all(count: int, limit: int, strengths: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    places = random.permutation(100)[:count]
+    xy, response = (
+        np.stack([places % 10, places // 10], axis=1).astype(np.float32),
+        random.integers(0, strengths, count) / 1,
+    )
+    every, strengths_of_all, _ = unpack_points(pack_points(xy, response, limit=0))
+    some, strengths_of_some, _ = unpack_points(pack_points(xy, response, limit=limit))
+    assert np.array_equal(every[:limit], some)
+    assert np.array_equal(strengths_of_all[:limit], strengths_of_some)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_set_pixels_come_from_top_to_bottom_then_from_left_to_right(rows: int, cols: int, seed: int) -> None:
+    mask = np.random.default_rng(seed).integers(0, 2, (rows, cols)).astype(bool)
+    y, x = np.nonzero(mask)
+    assert set_pixels(mask).tolist() == [[int(col), int(row)] for col, row in zip(x, y, strict=True)]
 
 
 def test_values_that_differ_in_float64_alone_are_equal() -> None:

@@ -146,6 +146,43 @@ def test_of_equal_levels_the_lowest_counts(counts: list[int]) -> None:
     assert_is_best(counts, otsu_level(counts)[0], level_of(picture))
 
 
+def best_by_whole_numbers(counts: list[int]) -> tuple[int, float]:
+    """Every level compared with the best so far."""
+    total, mass = sum(counts), sum(level * count for level, count in enumerate(counts))
+    best_level, best, share, dark, dark_mass = 0, 0, 1, 0, 0
+    for level, count in enumerate(counts):
+        dark, dark_mass = dark + count, dark_mass + level * count
+        gap, pairs = total * dark_mass - dark * mass, dark * (total - dark)
+        if gap * gap * share > best * pairs:
+            best_level, best, share = level, gap * gap, pairs
+    return best_level, best / (share * total * total) if total else 0.0
+
+
+COUNTS = [
+    st.integers(0, 3),
+    st.integers(0, 2**20),
+    st.integers(0, 2**40),
+    st.sampled_from([0, 0, 0, 1, 2**27 - 1, 2**27, 2**33]),
+]
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(COUNTS).flatmap(lambda count: st.lists(count, min_size=256, max_size=256)), st.booleans())
+def test_few_levels_compared_in_whole_numbers_find_what_all_do(counts: list[int], mirrored: bool) -> None:
+    if mirrored:
+        counts = [one + other for one, other in zip(counts, reversed(counts), strict=True)]
+    assert otsu_level(counts) == best_by_whole_numbers(counts)
+
+
+def test_one_pixel_among_the_most_is_split_off() -> None:
+    for most in (2**20, 2**27 - 2, 2**27 + 5, 2**60):
+        for level in (0, 253, 254):
+            counts = [0] * 256
+            counts[level], counts[255] = 1, most
+            assert otsu_level(counts) == best_by_whole_numbers(counts)
+            assert otsu_level(counts)[0] == level
+
+
 def test_two_levels_are_split_with_the_largest_variance() -> None:
     counts = [0] * 256
     counts[0] = counts[255] = 50

@@ -86,6 +86,25 @@ def test_sharpening_adds_what_the_blur_takes_away() -> None:
     assert np.array_equal(sharpen(picture, given_parameters("sharpen", amount=0.0)), picture)
 
 
+def test_every_pair_of_levels_is_sharpened_in_whole_64ths_as_in_float64() -> None:
+    level, blurred = (np.ascontiguousarray(part, np.uint8) for part in np.mgrid[:256, :256])
+    difference = level.astype(np.float64) - blurred
+    for count in range(0, 20 * 64 + 1, 7):
+        amount = count / 64
+        wanted = np.clip(np.rint(level + amount * difference), 0, 255)
+        assert np.array_equal(cv2.addWeighted(level, 1 + amount, blurred, -amount, 0), wanted), amount
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.5, 1.0, 1.015625, 0.7, 19.984375])
+@pytest.mark.parametrize("threshold", [0, 1, 2, 9])
+def test_sharpening_rounds_half_to_even(amount: float, threshold: int) -> None:
+    picture = np.ascontiguousarray(astronaut()[:77, :131])
+    params = given_parameters("sharpen", amount=amount, threshold=threshold)
+    difference = picture.astype(np.float64) - cv2.GaussianBlur(picture, (9, 9), 1.5)
+    difference[np.abs(difference) < threshold] = 0
+    assert np.array_equal(sharpen(picture, params), np.clip(np.rint(picture + amount * difference), 0, 255))
+
+
 def test_small_differences_are_not_sharpened() -> None:
     picture = gray(astronaut())
     blurred = np.asarray(cv2.GaussianBlur(picture, (9, 9), 1.5), np.int64)
