@@ -19,6 +19,8 @@ from streamproc.model import FrameKey
 log = logging.getLogger(__name__)
 
 SELDOM_S = 10.0  # between two log lines on dropped frames
+THINNED = "fps"
+"""The reason of frames that were dropped because fewer are wanted."""
 
 
 @dataclass(slots=True)
@@ -112,6 +114,25 @@ class Deliveries:
             self.frames_failed += 1
             self._failed.inc()
             self._note(captured_ns, "failed", str(error))
+
+    def spoil(self, captured_ns: int, error: Exception) -> None:
+        """A frame that was read cannot be cut or encoded; the run goes on without it."""
+        with self._lock:
+            self.frames_failed += 1
+            self._failed.inc()
+            self._note(captured_ns, "failed", str(error))
+
+    def thin(self, captured_ns: int) -> None:
+        """A frame was let go because fewer a second are wanted than the source gives."""
+        with self._lock:
+            self.frames_dropped += 1
+            self._metrics.frames_dropped.labels(self._label, THINNED).inc()
+            self._note(captured_ns, "dropped", THINNED)
+
+    @property
+    def settled(self) -> bool:
+        """No frame waits for reports."""
+        return not self._open
 
     def drop(self, captured_ns: int, policy: str) -> None:
         """A frame was let go by a policy; logged, though seldom."""

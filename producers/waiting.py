@@ -13,8 +13,10 @@ from typing import Literal, TypeAlias, get_args
 from streamproc.errors import UsageError
 from streamproc.model import Frame
 
-DropPolicy: TypeAlias = Literal["block", "drop-oldest", "drop-newest"]
-"""What happens to frames that find no room: reading waits, the oldest unnumbered goes, or the one just read."""
+DropPolicy: TypeAlias = Literal["block", "drop-oldest", "drop-newest", "keyframe-only"]
+"""What happens to frames that find no room: reading waits, the oldest unnumbered goes, or the one just read; or, from
+the first that finds none until all that wait were called, every frame goes that is no key frame, and the oldest for a
+key frame."""
 
 DROP_POLICIES: tuple[DropPolicy, ...] = get_args(DropPolicy)
 _OVERHEAD_BYTES = 1024  # of a frame beside its pixels, so that tiny frames are bounded too
@@ -66,13 +68,16 @@ class WaitingRoom:
         self._most_frames = most_frames
         self._waiting: deque[Frame] = deque()
         self._waiting_bytes = 0
+        self._pressed = False  # under keyframe-only: a frame found no room, and some still wait
         self.held_frames = 0
         self.held_bytes = 0
 
     def offer(self, frame: Frame, *, queued_bytes: int) -> Offer:
         """Take a frame, make room for it, or let it go; `queued_bytes` wait to be sent elsewhere."""
+        if self._policy == "keyframe-only" and self._is_pressed(frame, queued_bytes) and not frame.keyframe:
+            return Offer(taken=False, dropped=(frame,))
         dropped: list[Frame] = []
-        if self._policy == "drop-oldest" and self._would_fit(frame, queued_bytes):
+        if self._policy in ("drop-oldest", "keyframe-only") and self._would_fit(frame, queued_bytes):
             while not self._fits(frame, queued_bytes, self.held_frames, self.held_bytes):
                 dropped.append(self._next())
                 self.leave(cost(dropped[-1]))
@@ -103,6 +108,20 @@ class WaitingRoom:
         for frame in gone:
             self.leave(cost(frame))
         return gone
+
+    @property
+    def waits(self) -> bool:
+        """Some frame waits to be called."""
+        return bool(self._waiting)
+
+    def rebound(self, bound_bytes: int) -> None:
+        """Take another bound from now on; what waits stays."""
+        self._bound_bytes = bound_bytes
+
+    def _is_pressed(self, frame: Frame, queued_bytes: int) -> bool:
+        fits = self._fits(frame, queued_bytes, self.held_frames, self.held_bytes)
+        self._pressed = not fits or (self._pressed and self.waits)
+        return self._pressed
 
     def _next(self) -> Frame:
         frame = self._waiting.popleft()

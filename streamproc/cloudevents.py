@@ -1,7 +1,8 @@
 """Events to records and back: CloudEvents 1.0 in Kafka's binary mode.
 
 A frame has one event of type FRAME_EVENT_TYPE; what happens on it (`Occurrence`) has events of types of their own,
-which stand before it in the log. Ids are deterministic: what is computed again is the same event.
+which stand before it in the log. What happens to a camera (`CameraEvent`) is told by who reads it, between frames. Ids
+are deterministic: what is computed again is the same event.
 
 References:
     CloudEvents 1.0 and its Kafka protocol binding, https://github.com/cloudevents/spec
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -21,7 +22,10 @@ from streamproc.model import FrameEvent, FrameKey, Occurrence
 from streamproc.wire import Headers
 
 FRAME_EVENT_TYPE = "io.streamproc.frame.v1"
+CAMERA_EVENT_TYPE = "io.streamproc.camera.v1"
 MEMORY_HEADER = "memory"
+
+CameraEventKind: TypeAlias = Literal["online", "offline", "gap", "clock-step", "fps-sag", "fps-restored"]
 
 _json = msgspec.json.Encoder()
 _frame_event = msgspec.json.Decoder(FrameEvent)
@@ -86,6 +90,40 @@ def encode_occurrence(event: FrameEvent, step: str, occurrence: Occurrence) -> t
     return [(name, value.encode()) for name, value in headers.items()], _json.encode(data)
 
 
+class CameraEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `io.streamproc.camera.v1`: what happened to a camera, as the process that reads it noticed.
+
+    Attributes:
+        run: The camera's run at that time; before its first frame the run that this frame will begin.
+        sequence: The number that the run's next frame was to get.
+        at_ns: When it was noticed, wall clock of the reading process, nanoseconds since 1970.
+        what: `online`, `offline`, `gap`, `clock-step`, `fps-sag` or `fps-restored`.
+        data: JSON-able values of its own; `docs/schemas/camera.v1.json` lists them.
+    """
+
+    camera: str
+    run: str
+    sequence: int
+    at_ns: int
+    what: CameraEventKind
+    data: dict[str, Any] = {}
+
+
+def encode_camera_event(event: CameraEvent) -> tuple[Headers, bytes]:
+    """Headers and value of a camera event, CloudEvents binary mode; the same event has the same id."""
+    key = FrameKey(event.camera, event.run, event.sequence)
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id(key, pipeline="", kind="\0".join(("camera", event.what, str(event.at_ns)))),
+        "ce_source": f"/cameras/{event.camera}",
+        "ce_type": CAMERA_EVENT_TYPE,
+        "ce_subject": f"{event.run}/{event.sequence}",
+        "ce_time": event_time(event.at_ns),
+        "content-type": "application/json",
+    }
+    return [(name, value.encode()) for name, value in headers.items()], _json.encode(event)
+
+
 def decode_frame_event(value: bytes | None) -> FrameEvent:
     """Read the data of a frame event.
 
@@ -119,10 +157,10 @@ class Emitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def emitted(headers: Iterable[tuple[str, bytes]] | None) -> Emitted | None:
-    """Which frame an event record tells of, and how, from its headers alone; None if it is no event of ours."""
+    """Which frame an event record tells of, and how, from its headers alone; None if it tells of none of ours."""
     found = dict(headers or ())
     kind = found.get("ce_type", b"").decode(errors="replace")
-    if not kind.startswith("io.streamproc."):
+    if not kind.startswith("io.streamproc.") or kind == CAMERA_EVENT_TYPE:
         return None
     camera = found.get("ce_source", b"").decode(errors="replace").removeprefix("/cameras/")
     run, slash, sequence = found.get("ce_subject", b"").decode(errors="replace").rpartition("/")

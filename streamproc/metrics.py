@@ -52,6 +52,15 @@ class Metrics:
         self.frames_failed = counter("frames_failed", "Frames of which a tile was not acknowledged", "camera")
         self.frames_dropped = counter("frames_dropped", "Frames dropped by a policy, never sent", "camera", "reason")
         self.published_bytes = counter("published_bytes", "Encoded tile bytes acknowledged", "camera")
+        # cameras
+        self.camera_up = gauge("camera_up", "1 while a camera gives frames, 0 while it does not", "camera")
+        self.camera_fps = gauge("camera_fps", "Frames a second that a camera gave over the last seconds", "camera")
+        self.camera_lost = counter("camera_lost", "Times a camera was lost or could not be opened", "camera", "reason")
+        self.camera_reconnects = counter("camera_reconnects", "Times a lost camera gave frames again", "camera")
+        self.camera_gaps = counter("camera_gaps", "Times without frames that were longer than they should be", "camera")
+        self.camera_gap_seconds = counter("camera_gap_seconds", "Length of those gaps together", "camera")
+        self.camera_clock_steps = counter("camera_clock_steps", "Jumps of the times that a camera gives", "camera")
+        self.camera_events_lost = counter("camera_events_lost", "Camera events that never reached the broker")
         # extract agents
         self.tiles_extracted = counter("tiles_extracted", "Tiles whose features were acknowledged")
         self.tile_bytes = counter("tile_bytes", "Encoded tile bytes read by extract agents")
@@ -68,6 +77,9 @@ class Metrics:
         self.occurrences = counter("occurrences", "Events of things that happened on frames", "kind", "what")
         self.stage_seconds = latency("stage_seconds", "Time of a frame in each stage", "stage")
         self.event_seconds = latency("event_latency_seconds", "Capture of a frame to its event", "camera")
+        # sinks
+        self.sink_events = counter("sink_events", "Events by what became of them at a sink", "kind", "outcome")
+        self.sink_retries = counter("sink_retries", "Times the target of a sink had to be tried again", "kind")
         # the process
         self.lag = gauge("consumer_lag_records", "Records not yet read, by topic", "topic")
         self.buffer_bytes = gauge("buffer_bytes", "Bytes waiting inside this process", "buffer")

@@ -20,6 +20,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Codec = Literal["jpeg", "png", "raw"]
 PixelFormat = Literal["gray8", "bgr8"]
 Outcome = Literal["complete", "partial", "expired", "rejected"]
+Clock = Literal["wall", "pts", "rtcp"]
 
 CODECS: tuple[Codec, ...] = ("jpeg", "png", "raw")
 OUTCOMES: tuple[Outcome, ...] = ("complete", "partial", "expired", "rejected")
@@ -93,11 +94,17 @@ class Frame:
 
     Attributes:
         pixels: (rows, cols) or (rows, cols, 3) uint8.
-        captured_ns: Wall clock at capture (or at reading, for files), nanoseconds since 1970.
+        captured_ns: Wall clock at capture (or at reading, for files), nanoseconds since 1970. What a camera says is
+            passed on as it is: it may jump, repeat or go back.
+        clock: Where `captured_ns` comes from: `wall` is ours at reading, `pts` the stream's own time counted from ours
+            at its first frame, `rtcp` the camera's wall clock by its RTCP sender reports (RFC 3550, 6.4.1).
+        keyframe: It needs no other frame to be decoded; true where the source does not say.
     """
 
     pixels: Pixels
     captured_ns: int
+    clock: Clock = "wall"
+    keyframe: bool = True
 
 
 class TileHeader(msgspec.Struct, frozen=True, kw_only=True):

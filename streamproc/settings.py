@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     )
     preview_per_s: float = Field(default=5, ge=0, le=5, description="Preview and edge pictures a second per camera")
 
+    sink_url: SecretStr | None = Field(
+        default=None, description="Target of streamproc sink and query when none is given as argument"
+    )
+    sink_password: SecretStr | None = Field(default=None, description="Password for the target of a sink")
+    sink_secret: SecretStr | None = Field(default=None, description="Key that webhooks are signed with")
+
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of the Prometheus exporter; 0 is off")
     metrics_host: str = Field(default="127.0.0.1", description="Address of the Prometheus exporter")
 
@@ -198,7 +204,7 @@ def _explain(error: ValidationError, *, given: dict[str, Any], from_file: dict[s
     if first["type"] == "extra_forbidden":
         known = ", ".join(sorted(Settings.model_fields))
         return f"{origin}: there is no such setting; the settings are {known}"
-    shown = "" if "password" in name or not first["loc"] else f", got {first['input']!r}"
+    shown = "" if "password" in name or name.startswith("sink_") or not first["loc"] else f", got {first['input']!r}"
     return f"{origin}: {first['msg'].removeprefix('Value error, ')}{shown}"
 
 

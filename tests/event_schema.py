@@ -19,7 +19,10 @@ def _validator(name: str) -> Draft202012Validator:
     return Draft202012Validator(schema)
 
 
-_DATA = {f"io.streamproc.{kind}.v1": _validator(f"{kind}.v1.json") for kind in ("frame", "track", "rule", "anomaly")}
+_DATA = {
+    f"io.streamproc.{kind}.v1": _validator(f"{kind}.v1.json")
+    for kind in ("frame", "track", "rule", "anomaly", "camera")
+}
 
 
 def check_event(event: Mapping[str, Any]) -> None:

@@ -6,53 +6,120 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from producers.sources.address import Address, mask, parse_address
 from producers.sources.builtin import BuiltinSource
 from producers.sources.containers import looks_like_video
 from producers.sources.folder import FolderSource, pictures_among
 from producers.sources.headers import sniff
+from producers.sources.hls import SEGMENT_TIMEOUT_S, HlsSource
+from producers.sources.live import OPEN_TIMEOUT_S, READ_TIMEOUT_S, LiveSource
+from producers.sources.mjpeg import MjpegSource
 from producers.sources.picture import PICTURE_SUFFIXES, PictureSource
+from producers.sources.rtsp import RtspSource, is_rtsp
 from producers.sources.source import Notice, Notices, Source
+from producers.sources.stdin import StdinSource, parse_stdin
 from producers.sources.synthetic import SyntheticSource, parse_size
 from producers.sources.tilefolder import TileFolderSource, find_tiles
+from producers.sources.v4l2 import V4l2Source
 from producers.sources.video import VIDEO_SUFFIXES, VideoSource
+from producers.sources.watched import WatchedSource, parse_watch
 from streamproc.errors import SourceError, UsageError
+from streamproc.settings import value_of
 
 if TYPE_CHECKING:
     from streamproc.settings import Settings
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_LIVE = re.compile(r"[0-9]{1,3}|/dev/video[0-9]+")
+_DEVICE = re.compile(r"[0-9]{1,3}|/dev/video[0-9]{1,3}")
+_PLAYLISTS = frozenset({".m3u8", ".m3u"})
 _GLOB = re.compile(r"[*?\[]")
 
 
 def open_source(
-    spec: str, settings: Settings, *, tiles_pattern: str | None = None, notice: Notice | None = None
+    spec: str,
+    settings: Settings,
+    *,
+    tiles_pattern: str | None = None,
+    notice: Notice | None = None,
+    open_timeout_s: float = OPEN_TIMEOUT_S,
+    read_timeout_s: float | None = None,
 ) -> Source:
     """Open what `spec` names.
 
-    A picture, a folder or glob of pictures, a film, a folder of tile files, `builtin` or `synthetic[:WxH]`.
+    A picture, a folder or glob of pictures, a film, a folder of tile files, `builtin` or `synthetic[:WxH]`; or a live
+    source: `rtsp://`, `rtspu://`, `rtsps://`, `http://`, `https://`, `/dev/videoN` or `N`, `watch:FOLDER`, `-` or
+    `stdin:…`. A live source is not connected to before it is iterated.
 
     Args:
         spec: As the user wrote it.
         settings: For the largest frame.
         tiles_pattern: Names of tile files, such as `{name}_{row}_{col}.png`; `spec` is then their folder.
         notice: Takes one line for each kind of thing decided for the user; logged if None.
+        open_timeout_s: Of a camera, until its first frame.
+        read_timeout_s: Of a camera, from frame to frame; None: 4 s, and 15 s for playlists, which come in segments.
 
     Raises:
         SourceError: There is no such thing, or it cannot be read.
-        UsageError: `tiles_pattern` or the size in `synthetic:WxH` is wrong.
+        UsageError: `tiles_pattern`, the size in `synthetic:WxH`, a URL or another specification is wrong.
     """
     notices = Notices(notice)
     if tiles_pattern is not None and not Path(spec).is_dir():
-        raise UsageError(f"--tiles-pattern needs a folder of tile files, {spec!r} is none")
+        raise UsageError(f"--tiles-pattern needs a folder of tile files, {mask(spec)!r} is none")
     if spec == "builtin":
         return BuiltinSource()
     if spec == "synthetic" or spec.startswith("synthetic:"):
         width, height = parse_size(spec)
         return SyntheticSource(width, height, max_pixels=settings.max_frame_pixels)
-    if _SCHEME.match(spec) or (_LIVE.fullmatch(spec) and not Path(spec).is_file()):
-        raise SourceError(f"{spec}: live sources come in a later version; give a file, a folder or 'builtin'")
-    return _open_path(spec, settings.max_frame_pixels, tiles_pattern, notices)
+    live = _live(spec, settings.max_frame_pixels, notices, open_timeout_s, read_timeout_s)
+    return live or _open_path(spec, settings.max_frame_pixels, tiles_pattern, notices)
+
+
+def _live(
+    spec: str, max_pixels: int, notices: Notices, open_timeout_s: float, read_timeout_s: float | None
+) -> LiveSource | None:
+    """The live source that `spec` names; None if it names none."""
+    if _SCHEME.match(spec):
+        address = parse_address(spec, variable=value_of)
+        return _open_url(address, max_pixels, open_timeout_s, read_timeout_s)
+    if spec == "-" or spec.startswith("stdin:"):
+        return StdinSource(parse_stdin(spec), max_pixels=max_pixels)
+    if spec.startswith("watch:"):
+        folder, after = parse_watch(spec)
+        return WatchedSource(folder, after=after, max_pixels=max_pixels, notices=notices)
+    if _DEVICE.fullmatch(spec) and not Path(spec).is_file():
+        return V4l2Source(
+            Path(spec if spec.startswith("/") else f"/dev/video{int(spec)}"),
+            max_pixels=max_pixels,
+            open_timeout_s=open_timeout_s,
+            read_timeout_s=read_timeout_s or READ_TIMEOUT_S,
+        )
+    return None
+
+
+def _open_url(address: Address, max_pixels: int, open_timeout_s: float, read_timeout_s: float | None) -> LiveSource:
+    """By scheme and ending; what HTTP gives under another ending is told by its content type when it is read."""
+
+    def stream(*, playlist: bool) -> HlsSource:
+        return HlsSource(
+            address,
+            max_pixels=max_pixels,
+            open_timeout_s=open_timeout_s,
+            read_timeout_s=read_timeout_s or (SEGMENT_TIMEOUT_S if playlist else READ_TIMEOUT_S),
+        )
+
+    steady_s = read_timeout_s or READ_TIMEOUT_S
+    if is_rtsp(address):
+        return RtspSource(address, max_pixels=max_pixels, open_timeout_s=open_timeout_s, read_timeout_s=steady_s)
+    suffix = Path(address.target.partition("?")[0]).suffix.lower()
+    if suffix in _PLAYLISTS or suffix in VIDEO_SUFFIXES - {".mjpg", ".mjpeg"}:
+        return stream(playlist=suffix in _PLAYLISTS)
+    return MjpegSource(
+        address,
+        max_pixels=max_pixels,
+        open_timeout_s=open_timeout_s,
+        read_timeout_s=steady_s,
+        other=lambda content_type: stream(playlist="mpegurl" in content_type),
+    )
 
 
 def _open_path(spec: str, max_pixels: int, tiles_pattern: str | None, notices: Notices) -> Source:

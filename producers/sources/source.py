@@ -50,6 +50,9 @@ class Source(ABC):
     def describe(self) -> str:
         """One line for a person: what, how large, how many, how fast."""
 
+    def interrupt(self) -> None:  # noqa: B027 - most sources never wait
+        """End the iteration under way soon, from any thread; live sources do so within 1 s."""
+
     def close(self) -> None:  # noqa: B027 - most sources hold nothing
         """Let go of files; harmless when repeated."""
 

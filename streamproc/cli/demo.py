@@ -99,7 +99,11 @@ def demo(
                     seconds=time.monotonic() - started_s,
                 )
 
-        with stop_on_signals(_stopping) as (stop, received), _bar(total, quiet=as_json) as progress:
+        def stopping() -> None:
+            _stopping()
+            opened.interrupt()
+
+        with stop_on_signals(stopping) as (stop, received), _bar(total, quiet=as_json) as progress:
             result = run_demo(opened, settings, options, told=told, progress=progress, stop=stop, finish=finish)
     _tell(result, out, seconds=time.monotonic() - started_s, as_json=as_json)
     _end(result, received)

@@ -94,8 +94,20 @@ def parse_time(text: str | None, *, now_s: float, name: str) -> int | None:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def _happened(event: dict[str, Any], data: dict[str, Any]) -> str:
+    """One line of what happened on a frame or to a camera."""
+    kind = str(event.get("type", "?")).removeprefix("io.streamproc.").removesuffix(".v1")
+    plain = {name: value for name, value in (data.get("data") or {}).items() if not isinstance(value, dict | list)}
+    told = " ".join(f"{name}={value}" for name, value in plain.items())
+    place = f"{data.get('camera')}/{event.get('subject')}"
+    parts = [event.get("time", "?"), place, f"{kind} {data.get('what')}", data.get("subject") or "", told]
+    return "  ".join(part for part in parts if part)
+
+
 def _line(event: dict[str, Any]) -> str:
     data = event.get("data", {})
+    if "outcome" not in data:
+        return _happened(event, data)
     objects = ", ".join(f"{one['label']} {one['score']:.2f}" for one in data.get("objects", []))
     edges = data.get("edges") or {}
     parts = [

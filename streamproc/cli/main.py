@@ -10,16 +10,24 @@ from rich.console import Console
 
 from streamproc import __version__
 from streamproc.cli import (
+    archive,
     bench,
     broker,
     deadletters,
     demo,
+    diff,
     doctor,
     events,
     faces,
+    ingest,
     operators,
     produce,
+    query,
+    replay,
+    rerun,
     retrieval,
+    show,
+    sink,
     stitch,
     topics,
     train,
@@ -41,11 +49,20 @@ app.add_typer(broker.app, name="broker")
 app.add_typer(topics.app, name="topics")
 app.command("produce")(produce.produce)
 app.command("split")(produce.split)
+app.command("replay")(replay.replay)
+app.command("rerun")(rerun.rerun)
+app.command("ingest")(ingest.ingest)
 app.command("worker")(worker.worker)
 app.add_typer(operators.operators_app, name="operators")
 app.add_typer(operators.pipeline_app, name="pipeline")
 app.command("events")(events.events)
+app.command("show")(show.show)
+app.command("clip")(show.clip)
+app.command("diff")(diff.diff)
+app.command("sink")(sink.sink)
+app.command("query")(query.query)
 app.add_typer(deadletters.app, name="deadletters")
+app.add_typer(archive.app, name="archive")
 app.command("verify")(verify.verify)
 app.command("train")(train.train)
 app.command("index")(retrieval.index)

@@ -33,7 +33,10 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def produce(
     source: Annotated[
         str,
-        typer.Argument(help="Picture, folder, 'glob*.png', film, folder of tiles, builtin, synthetic[:WxH]."),
+        typer.Argument(
+            help="Picture, folder, 'glob*.png', film, folder of tiles, builtin, synthetic[:WxH]; live: rtsp://, http://,"
+            " /dev/video0, watch:FOLDER, stdin:WHAT."
+        ),
     ],
     *,
     camera: Annotated[str, typer.Option(help="Name of the camera.")],
@@ -45,13 +48,13 @@ def produce(
         str,
         typer.Option(
             help="While the broker takes less than the source gives: block (reading waits, nothing is lost),"
-            " drop-oldest or drop-newest (for live sources; each drop is counted)."
+            " drop-oldest, drop-newest or keyframe-only (for live sources; each drop is counted)."
         ),
     ] = "block",
     ledger: Annotated[
         Path | None, typer.Option(help="File that is told of each frame and what became of it; appended to.")
     ] = None,
-    run: Annotated[str | None, typer.Option(help="Name of this run; default: file-TIME-RANDOM.")] = None,
+    run: Annotated[str | None, typer.Option(help="Name of this run; default: file-TIME-RANDOM, or live-.")] = None,
     pipeline: Annotated[Path | None, typer.Option(help="Pipeline file, for the halo; default: the built-in.")] = None,
     tiles_pattern: Annotated[
         str | None, typer.Option(help="Names of a folder's tile files, like '{name}_{row}_{col}.png'.")
@@ -65,8 +68,9 @@ def produce(
     from producers.cutting import parse_grid
     from producers.pacing import parse_fps
     from producers.publish import publish
-    from producers.runs import require_name
+    from producers.runs import new_run, require_name
     from producers.sources import open_source
+    from producers.sources.live import LiveSource
     from producers.waiting import parse_drop
     from streamproc.metrics import exported
 
@@ -82,7 +86,7 @@ def produce(
         told(opened.describe())
         partitions = require_topics(settings)
         with (
-            stop_on_signals() as (stop, received),
+            stop_on_signals(opened.interrupt) as (stop, received),
             exported(settings) as metrics,
             _ledger(ledger) as writer,
             _bar(opened, limit, quiet=as_json) as progress,
@@ -92,7 +96,7 @@ def produce(
                 settings,
                 camera=camera,
                 partitions=partitions,
-                run=run,
+                run=run or new_run("live" if isinstance(opened, LiveSource) else "file"),
                 codec=codec_chosen,
                 grid=grid_chosen,
                 fps=fps_chosen,

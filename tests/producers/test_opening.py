@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from producers.sources import open_source
+from producers.sources import LiveSource, open_source
 from producers.sources.folder import FolderSource
+from producers.sources.hls import HlsSource
+from producers.sources.mjpeg import MjpegSource
+from producers.sources.rtsp import RtspSource
 from producers.sources.source import natural_key
+from producers.sources.stdin import StdinSource
+from producers.sources.v4l2 import V4l2Source
+from producers.sources.watched import WatchedSource
 from streamproc.errors import SourceError, UsageError
 from tests.producers.material import SETTINGS, picture, save
 
@@ -109,10 +116,52 @@ def test_a_glob_without_matches_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["rtsp://camera/1", "http://x/y.mp4", "https://x/a.png", "file:///etc/a.png", "0", "/dev/video0"]
+    ("spec", "kind"),
+    [
+        ("rtsp://camera/1", RtspSource),
+        ("rtspu://camera/1", RtspSource),
+        ("rtsps://camera/1", RtspSource),
+        ("http://x/y.mp4", HlsSource),
+        ("https://x/live.m3u8?token=abc", HlsSource),
+        ("https://x/a", MjpegSource),
+        ("http://x/video.mjpg", MjpegSource),
+        ("0", V4l2Source),
+        ("/dev/video3", V4l2Source),
+        ("-", StdinSource),
+        ("stdin:raw:64x48:gray8", StdinSource),
+        ("watch:/no/such/folder", WatchedSource),
+    ],
 )
-def test_live_sources_are_refused_for_now(spec: str) -> None:
-    assert "live sources come in a later version" in refused(spec)
+def test_live_sources_are_told_by_what_is_written_and_connect_only_when_read(spec: str, kind: type) -> None:
+    with open_source(spec, SETTINGS) as source:
+        assert type(source) is kind
+        assert isinstance(source, LiveSource)
+        assert source.length is None
+        assert "abc" not in source.describe() + source.name
+
+
+def test_how_long_a_frame_is_waited_for_stands_on_the_source(tmp_path: Path) -> None:
+    def limits(spec: str, open_timeout_s: float = 4, read_timeout_s: float | None = None) -> tuple[float, float]:
+        source = open_source(spec, SETTINGS, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s)
+        assert isinstance(source, LiveSource)
+        return source.open_timeout_s, source.read_timeout_s
+
+    assert limits("rtsp://x/1") == limits("http://x/a") == limits("http://x/a.mp4") == limits("0") == (4, 4)
+    assert limits("http://x/a.m3u8") == (4, 15)
+    assert limits("http://x/a.m3u8", read_timeout_s=3, open_timeout_s=2) == (2, 3)
+    assert limits("-") == limits(f"watch:{tmp_path}") == (math.inf, math.inf)
+
+
+@pytest.mark.parametrize("spec", ["file:///etc/passwd", "ftp://x/a", "rtmp://x/a", "concat://a", "rtsp://"])
+def test_other_urls_are_refused(spec: str) -> None:
+    with pytest.raises(UsageError, match="no URL of a camera"):
+        open_source(spec, SETTINGS)
+
+
+def test_a_file_may_have_a_number_for_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "7.png", picture(16, 16)).rename(tmp_path / "7")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(open_source("7", SETTINGS))) == 1
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "list.m3u8", "concat.ffconcat", "no-ending"])

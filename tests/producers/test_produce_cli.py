@@ -106,7 +106,7 @@ def test_split_refuses_grids_that_do_not_fit(call: Call, tmp_path: Path, grid: s
     ("words", "code", "told"),
     [
         (["/no/such.mp4"], 1, "/no/such.mp4 does not exist"),
-        (["rtsp://x/1"], 1, "live sources"),
+        (["ftp://anna:geheim@x/1"], 2, "ftp://*** is no URL of a camera"),
         (["builtin", "--codec", "gif"], 2, "codec 'gif': use one of jpeg, png, raw"),
         (["builtin", "--grid", "x"], 2, "grid 'x'"),
         (["builtin", "--fps", "0"], 2, "--fps '0'"),

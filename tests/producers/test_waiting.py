@@ -17,9 +17,9 @@ from streamproc.model import Frame
 BOUND = 100_000
 
 
-def frame(size: int, number: int = 0) -> Frame:
+def frame(size: int, number: int = 0, *, keyframe: bool = True) -> Frame:
     """A frame of so many bytes; its capture time is its number."""
-    return Frame(pixels=np.zeros((1, size), np.uint8), captured_ns=number)
+    return Frame(pixels=np.zeros((1, size), np.uint8), captured_ns=number, keyframe=keyframe)
 
 
 def numbers(frames: tuple[Frame, ...]) -> list[int]:
@@ -55,6 +55,37 @@ def test_drop_oldest_lets_as_many_of_the_oldest_go_as_are_needed() -> None:
     assert numbers(room.clear()) == [2, 3, 4, 5]
 
 
+def test_keyframe_only_takes_every_frame_while_there_is_room() -> None:
+    room = WaitingRoom("keyframe-only", bound_bytes=BOUND)
+    assert all(room.offer(frame(1000, number, keyframe=number == 0), queued_bytes=0).taken for number in range(20))
+
+
+def test_keyframe_only_lets_all_but_key_frames_go_until_those_that_wait_were_called() -> None:
+    room = full_room("keyframe-only")
+    delta, key = (
+        room.offer(frame(10_000, 5, keyframe=False), queued_bytes=0),
+        room.offer(frame(10_000, 6), queued_bytes=0),
+    )
+    assert (delta.taken, numbers(delta.dropped)) == (False, [5])
+    assert (key.taken, numbers(key.dropped)) == (True, [0])
+    first = room.call()
+    assert first is not None
+    room.leave(cost(first))
+    assert numbers(room.offer(frame(1000, 7, keyframe=False), queued_bytes=0).dropped) == [7], "though it would fit"
+    for _ in range(4):
+        one = room.call()
+        assert one is not None
+        room.leave(cost(one))
+    assert not room.waits
+    assert room.offer(frame(1000, 8, keyframe=False), queued_bytes=0).taken
+
+
+def test_another_bound_holds_from_then_on() -> None:
+    room = full_room("drop-newest")
+    room.rebound(7 * cost(frame(10_000)))
+    assert [room.offer(frame(10_000), queued_bytes=0).taken for _ in range(3)] == [True, True, False]
+
+
 def test_drop_oldest_never_drops_what_was_called_nor_anything_in_vain() -> None:
     room = full_room("drop-oldest")
     called = [room.call(), room.call(), room.call()]
@@ -68,7 +99,7 @@ def test_drop_oldest_never_drops_what_was_called_nor_anything_in_vain() -> None:
 def test_a_frame_larger_than_the_room_goes_alone(policy: DropPolicy) -> None:
     room = WaitingRoom(policy, bound_bytes=BOUND)
     assert room.offer(frame(2 * BOUND, 0), queued_bytes=BOUND).taken
-    assert not room.offer(frame(1, 1), queued_bytes=0).taken or policy == "drop-oldest"
+    assert not room.offer(frame(1, 1), queued_bytes=0).taken or policy in ("drop-oldest", "keyframe-only")
 
 
 @pytest.mark.parametrize("policy", DROP_POLICIES)
@@ -119,11 +150,11 @@ class Flow(RuleBasedStateMachine):
         self.policy = policy
         self.room = WaitingRoom(policy, bound_bytes=BOUND)
 
-    @rule(size=st.integers(1, 40_000) | st.integers(20_000, 40_000))
-    def arrive(self, size: int) -> None:
+    @rule(size=st.integers(1, 40_000) | st.integers(20_000, 40_000), keyframe=st.booleans())
+    def arrive(self, size: int, keyframe: bool) -> None:
         new = self.refused
         if new is None:
-            new = frame(size, self.read)
+            new = frame(size, self.read, keyframe=keyframe)
             self.read += 1
         newest_waiting = self.read - 2
         offer = self.room.offer(new, queued_bytes=sum(self.queue))

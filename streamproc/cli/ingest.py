@@ -1,0 +1,193 @@
+"""`streamproc ingest`: all cameras of a list into Kafka, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
+from streamproc.cli.interrupts import stop_on_signals
+from streamproc.settings import Settings, value_of
+
+if TYPE_CHECKING:
+    from producers.cameras_file import CameraSpec
+    from producers.ingest import CameraReport
+    from producers.sources import Source
+    from streamproc.ledger import LedgerWriter
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+_SHOWN = 40  # cameras in the table; of more, those that are not online come first
+
+
+def ingest(
+    cameras: Annotated[Path, typer.Argument(help="List of cameras, TOML; read again when it changes.")],
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what the list holds, and end; connect to nothing.")
+    ] = False,
+    pipeline: Annotated[Path | None, typer.Option(help="Pipeline file, for the halo; default: the built-in.")] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="File that is told of each frame and what became of it; appended to.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Threads that cut and encode, for all cameras.")] = 2,
+    metrics_port: Annotated[int | None, typer.Option(help="Port of the Prometheus exporter; 0 is off.")] = None,
+    settings_file: SettingsFile = None,
+    bootstrap: Bootstrap = None,
+    as_json: Json = False,
+) -> None:
+    """Keep all cameras of a list alive and publish their frames, until Ctrl-C; changes of the list are taken on."""
+    from producers.cameras_file import read_cameras
+
+    listed = read_cameras(cameras, variable=value_of)
+    if check:
+        _show_list(cameras, listed, as_json=as_json)
+        return
+    settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
+    _run(cameras, listed, settings, pipeline=pipeline, ledger=ledger, threads=threads, as_json=as_json)
+
+
+def _run(
+    file: Path,
+    listed: dict[str, CameraSpec],
+    settings: Settings,
+    *,
+    pipeline: Path | None,
+    ledger: Path | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    from producers.cameras_file import read_cameras
+    from producers.ingest import Ingest
+    from producers.ingest_crew import Crew
+    from producers.ingest_run import Outlet
+    from streamproc.metrics import exported
+    from streamproc.provision import require_topics
+    from streamproc.publisher import Publisher
+
+    halo = pipeline_for(pipeline).halo
+    partitions = require_topics(settings)
+    told = _quiet if as_json else _say
+    with (
+        stop_on_signals() as (stop, received),
+        exported(settings) as metrics,
+        _ledger(ledger) as writer,
+        _closing(Publisher(settings, client_id="streamproc-ingest")) as publisher,
+        _table(quiet=as_json) as on_tick,
+    ):
+        outlet = Outlet(
+            settings=settings,
+            sender=publisher,
+            metrics=metrics,
+            partitions=partitions,
+            crew=Crew(threads),
+            ledger=writer,
+            pipeline_halo=halo,
+            notice=told,
+            stop=stop,
+        )
+        told(f"{file}: {len(listed)} camera{'' if len(listed) == 1 else 's'}; Ctrl-C ends")
+        report = Ingest(
+            file,
+            listed,
+            read=lambda path: read_cameras(path, variable=value_of),
+            outlet=outlet,
+            open_camera=_opener(settings, told),
+        ).run(on_tick=on_tick)
+    if received and not as_json:
+        err.print(f"stopped by {signal.Signals(received[0]).name}", markup=False)
+    typer.echo(json.dumps(report.as_json()) if as_json else report.summary())
+    if report.problem is not None:
+        raise report.problem
+    if received:
+        raise typer.Exit(128 + received[0])
+
+
+def _opener(settings: Settings, told: Callable[[str], None]) -> Callable[[CameraSpec], Source]:
+    from producers.sources import open_source
+
+    def open_camera(spec: CameraSpec) -> Source:
+        return open_source(
+            spec.source,
+            settings,
+            notice=lambda line: told(f"camera {spec.name}: {line}"),
+            open_timeout_s=spec.open_timeout_s,
+            read_timeout_s=spec.read_timeout_s,
+        )
+
+    return open_camera
+
+
+def _show_list(file: Path, listed: dict[str, CameraSpec], *, as_json: bool) -> None:
+    rows = [_row(spec) for spec in listed.values()]
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "cameras": rows}))
+        return
+    for row in rows:
+        typer.echo(
+            f"{row['name']}: {row['source']}, grid {row['grid']}, {row['codec']}, fps {row['fps']}, {row['drop']}"
+        )
+    typer.echo(f"{file} is right: {len(rows)} enabled camera{'' if len(rows) == 1 else 's'}")
+
+
+def _row(spec: CameraSpec) -> dict[str, Any]:
+    from producers.cameras_file import shown_source
+
+    return {**spec.model_dump(mode="json"), "source": shown_source(spec, variable=value_of)}
+
+
+def _ledger(file: Path | None) -> AbstractContextManager[LedgerWriter | None]:
+    from streamproc.ledger import LedgerWriter
+
+    return nullcontext() if file is None else LedgerWriter(file)
+
+
+@contextmanager
+def _closing(publisher: Any) -> Iterator[Any]:
+    """A publisher that is started, and stopped without waiting: what was to be waited for was waited for."""
+    publisher.start()
+    try:
+        yield publisher
+    finally:
+        publisher.close(timeout_s=0)
+
+
+@contextmanager
+def _table(*, quiet: bool) -> Iterator[Callable[[list[CameraReport]], None] | None]:
+    if quiet or not err.is_terminal:
+        yield None
+        return
+    with Live(console=err, auto_refresh=False, transient=True) as live:
+        yield lambda reports: live.update(_drawn(reports), refresh=True)
+
+
+def _drawn(reports: list[CameraReport]) -> Table:
+    table = Table("camera", "state", "fps", "published", "dropped", "failed", box=None, pad_edge=False)
+    running = sorted(
+        (one for one in reports if one.state != "ended"), key=lambda one: (one.state == "online", one.camera)
+    )
+    for one in running[:_SHOWN]:
+        state = one.state if one.state == "online" or one.reason is None else f"{one.state} ({one.reason})"
+        figures = (one.counts.frames_published, one.counts.frames_dropped, one.counts.frames_failed)
+        fps = "" if one.fps is None else f"{one.fps:.1f}"
+        table.add_row(escape(one.camera), state, fps, *(str(figure) for figure in figures))
+    if len(running) > _SHOWN:
+        table.caption = f"and {len(running) - _SHOWN} more"
+    return table
+
+
+def _say(line: str) -> None:
+    err.print(line, markup=False)
+
+
+def _quiet(_line: str) -> None:
+    """With --json nothing but the result is printed."""

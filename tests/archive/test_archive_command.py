@@ -1,0 +1,94 @@
+"""`streamproc archive` as a user runs it, without a broker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamproc.archive.storage import Storage
+from streamproc.cli.archive import full_names
+from streamproc.errors import UsageError
+from streamproc.topics import Topics
+from tests.archive.material import TOPIC, Log, archive, change, log_of, tile
+from tests.cli import streamproc
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Storage:
+    storage = Storage(str(tmp_path / "archive"))
+    log = log_of({0: 0, 1: 20})
+    archive(storage, Log({**log.records, 0: [tile(at) for at in range(10)]}), rotate_bytes=4000)
+    return storage
+
+
+def test_ls_tells_files_partitions_offsets_times_cameras_and_bytes(held: Storage) -> None:
+    done = streamproc("archive", "ls", held.url, "--json")
+    assert done.code == 0, done.err
+    (facts,) = json.loads(done.out)
+    files = held.files(TOPIC)
+    assert (facts["files"], facts["bytes"]) == (len(files), sum(file.size for file in files))
+    assert (facts["records"], facts["cameras"], facts["gaps"], facts["problems"]) == (30, ["gate", "gate-1"], [], [])
+    found = [(one["partition"], one["records"], one["first"], one["last"]) for one in facts["partitions"]]
+    assert found == [(0, 10, 0, 9), (1, 20, 0, 19)]
+    assert facts["captured_ns"] == [1_700_000_000_000_000_000] * 2
+    assert [one["file"] for one in facts["each"]] == [file.name for file in files]
+    shown = streamproc("archive", "ls", held.url, "--files")
+    for word in (TOPIC, "0 to 9", "0 to 19", "gate, gate-1", "2026-01-01 00:00:00", files[-1].name):
+        assert word in shown.out
+
+
+def test_verify_ends_with_0_when_all_is_well_and_with_1_and_the_place_when_not(held: Storage) -> None:
+    well = streamproc("archive", "verify", held.url)
+    assert (well.code, "30 records, 10 digests of tiles compared: all well" in well.out) == (0, True)
+    file = held.files(TOPIC)[1]
+    change(held, file, lambda content: content.__setitem__(700, content[700] ^ 1))
+    ill = streamproc("archive", "verify", held.url)
+    assert (ill.code, f"damaged: {TOPIC}/{file.name}: chunk 0 at byte" in ill.out) == (1, True)
+    as_json = streamproc("archive", "verify", held.url, "--topic", TOPIC, "--json")
+    told = json.loads(as_json.out)
+    assert (as_json.code, told["ok"], told["topics"][0]["problems"][0]["kind"]) == (1, False, "damaged")
+
+
+def test_a_file_that_cannot_be_read_is_shown_and_named(held: Storage) -> None:
+    file = held.files(TOPIC)[1]
+    change(held, file, lambda content: content.__delitem__(slice(-9, None)))
+    done = streamproc("archive", "ls", held.url, "--files")
+    assert done.code == 1
+    assert "unreadable" in done.out
+    assert f"1 file cannot be read, the first: {TOPIC}/{file.name}: it has no end" in done.error_line
+
+
+def test_mistakes_are_one_line(tmp_path: Path, held: Storage) -> None:
+    for arguments, code, words in (
+        (("ls", tmp_path / "nothing"), 1, "holds no archive files: streamproc archive run writes them"),
+        (("verify", held.url, "--topic", "events"), 1, f"holds no files of topic streamproc.events; it holds {TOPIC}"),
+        (("ls", "hdfs://ann:geheim@host/x"), 2, "hdfs://ann:***@host/x: a password in the URL"),
+        (("run", tmp_path, "--topics", "tile"), 2, "there is no topic 'tile': use tiles, features, events"),
+        (("export", held.url, "--out", f"{tmp_path}/"), 2, "expected the name of a file"),
+    ):
+        done = streamproc("archive", *arguments)
+        assert (done.code, words in done.error_line) == (code, True), done.err
+        assert "geheim" not in done.out + done.err
+    assert not list(tmp_path.glob("*/*.partial"))
+
+
+def test_without_its_libraries_it_names_the_extra(tmp_path: Path) -> None:
+    for missing in ("mcap", "fsspec"):
+        code = f"import sys; sys.modules[{missing!r}] = None; from streamproc.__main__ import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, "archive", "ls", str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert done.stderr.strip() == f"error: an archive needs {missing}: pip install 'streamproc[archive]'"
+
+
+def test_topics_are_named_shortly_or_fully_and_once() -> None:
+    topics = Topics("p.")
+    assert full_names("tiles, events,tiles,other.topic", topics) == ["p.tiles", "p.events", "other.topic"]
+    assert full_names("p.tiles,tiles", topics) == ["p.tiles"]
+    with pytest.raises(UsageError, match="name at least one topic"):
+        full_names(" , ", topics)

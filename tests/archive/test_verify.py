@@ -1,0 +1,171 @@
+"""Verifying finds each thing that is wrong, names it as what it is, and finds nothing in what is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+
+from streamproc import wire
+from streamproc.archive import verify as module
+from streamproc.archive.index import FileIndex, Span, encode_index
+from streamproc.archive.mcap_in import open_file
+from streamproc.archive.mcap_out import McapOut
+from streamproc.archive.storage import Storage
+from streamproc.archive.verify import Judgement, verify
+from streamproc.errors import StoreError
+from streamproc.letterhead import deadletter_headers
+from streamproc.reader import Record
+from tests.archive.material import TOPIC, Log, archive, fresh, log_of, record, tile
+
+
+def kinds(judged: Judgement) -> list[str]:
+    return sorted({problem.kind for problem in judged.problems})
+
+
+def rewritten(storage: Storage, number: int, records: list[Record], edit: Callable[[FileIndex], FileIndex]) -> None:
+    """Replace a file by one of these records, with an index of one's own making."""
+    file = storage.files(TOPIC)[number]
+    index = open_file(storage, file).index
+
+    class Buffer:
+        size = 0
+        data = b""
+
+        def write(self, data: bytes) -> None:
+            self.data += data
+            self.size += len(data)
+
+    buffer = Buffer()
+    out = McapOut(buffer, TOPIC, sorted(index.first))
+    for one in records:
+        out.add(one)
+    out.flush()
+    out.finish(encode_index(edit(index)))
+    storage._fs.pipe_file(file.path, buffer.data)
+
+
+def same(index: FileIndex) -> FileIndex:
+    return index
+
+
+def test_what_is_whole_has_no_problem_and_every_tile_is_compared() -> None:
+    storage = fresh()
+    log = Log({0: [tile(at, value=bytes([at]) * 900) for at in range(20)]})
+    archive(storage, log, rotate_bytes=4000)
+    read: list[int] = []
+    judged = verify(storage, TOPIC, read=read.append)
+    assert (judged.problems, judged.records, judged.tiles, judged.more) == ([], 20, 20, 0)
+    assert judged.files == len(storage.files(TOPIC)) > 4
+    assert 0.9 * judged.bytes < sum(read) <= judged.bytes
+
+
+def test_a_flipped_bit_is_found_wherever_it_is() -> None:
+    storage = fresh()
+    archive(storage, Log({0: [tile(0), tile(1)], 1: [record(1, 0)]}))
+    for file in storage.files(TOPIC):
+        whole = storage.read(file.path, 0, file.size)
+        for at in range(file.size):
+            storage._fs.pipe_file(file.path, whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+            problems = verify(storage, TOPIC).problems
+            assert problems, f"byte {at} of {file.name}"
+            assert all(problem.file == file.name for problem in problems)
+        storage._fs.pipe_file(file.path, whole)
+    assert verify(storage, TOPIC).problems == []
+
+
+def test_a_tile_whose_payload_is_not_what_its_header_says_is_named() -> None:
+    storage = fresh()
+    wrong = tile(1)
+    wrong = record(0, 1, headers=wrong.headers, key=wrong.key, value=b"other")
+    archive(storage, Log({0: [tile(0), wrong]}))
+    (problem,) = verify(storage, TOPIC).problems
+    assert problem.kind == "digest"
+    assert "partition 0 offset 1: the payload of tile 0,0 of gate/run-1/1 differs" in problem.what
+
+
+def test_a_dead_letter_an_empty_tile_and_a_header_of_garbage_are_not_judged() -> None:
+    storage = fresh()
+    bad = tile(0)
+    letter = deadletter_headers(
+        bad.headers, reason="checksum", detail="x", stage="extract", origin=("t", 0, 0), published_ms=1
+    )
+    records = [
+        record(0, 0, headers=letter, value=b"other"),
+        record(0, 1, headers=bad.headers, value=b""),
+        record(0, 2, headers=[(wire.TILE_HEADER, b"garbage")]),
+    ]
+    archive(storage, Log({0: records}))
+    judged = verify(storage, TOPIC)
+    assert (judged.problems, judged.records, judged.tiles) == ([], 3, 0)
+
+
+def test_a_missing_file_in_the_middle_is_a_gap_and_one_that_is_twice_a_double() -> None:
+    storage = fresh()
+    archive(storage, log_of({0: 30}), rotate_bytes=1500)
+    files = storage.files(TOPIC)
+    gone = open_file(storage, files[3]).index
+    storage.delete(files[3].path)
+    (problem,) = verify(storage, TOPIC).problems
+    assert (problem.kind, problem.file) == ("gap", files[4].name)
+    assert f"partition 0: offsets {gone.first[0]} to {gone.next[0] - 1}" in problem.what
+    storage.delete(files[1].path)
+    storage.delete(files[2].path)
+    storage.delete(files[0].path)
+    assert verify(storage, TOPIC).problems == []
+
+    other = fresh()
+    archive(other, log_of({0: 30}), rotate_bytes=2300)
+    last = other.files(TOPIC)[-1]
+    storage._fs.pipe_file(last.path.replace(other._root, storage._root), other.read(last.path, 0, last.size))
+    assert "double" in kinds(verify(storage, TOPIC))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [([0, 1, 3], {"gap", "index"}), ([0, 1, 1, 2, 3], {"double", "index"}), ([0, 1], {"gap", "index"})],
+)
+def test_records_that_do_not_follow_each_other_inside_a_file_are_told(offsets: list[int], expected: set[str]) -> None:
+    storage = fresh()
+    archive(storage, log_of({0: 4}))
+    rewritten(storage, 1, [record(0, at) for at in offsets], same)
+    assert set(kinds(verify(storage, TOPIC))) == expected
+
+
+def test_an_index_that_tells_other_offsets_or_times_than_its_chunks_is_told() -> None:
+    storage = fresh()
+    log = log_of({0: 4})
+    archive(storage, log)
+
+    def later(index: FileIndex) -> FileIndex:
+        (span,) = index.chunks[0]
+        wrong = Span(0, span.first, span.last, span.count, span.low_ms, span.high_ms + 1)
+        return FileIndex(**{**{name: getattr(index, name) for name in index.__struct_fields__}, "chunks": [[wrong]]})
+
+    rewritten(storage, 1, log.records[0], later)
+    (problem,) = verify(storage, TOPIC).problems
+    assert (problem.kind, problem.what) == ("index", "chunk 0 holds other records than its index says")
+
+
+def test_a_store_that_fails_is_no_damage() -> None:
+    storage = fresh()
+    archive(storage, log_of({0: 4}))
+
+    def fail(*_arguments: object, **_options: object) -> bytes:
+        raise ConnectionError("no route to host")
+
+    for kind, name in ((MemoryFileSystem, "_open"), (MemoryFile, "read")):
+        with pytest.MonkeyPatch.context() as broken:
+            broken.setattr(kind, name, fail)
+            with pytest.raises(StoreError, match=rf"^memory://.*{TOPIC}/.*: no route to host$"):
+                verify(storage, TOPIC)
+    assert verify(storage, TOPIC).problems == []
+
+
+def test_problems_beyond_a_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PROBLEMS", 3)
+    storage = fresh()
+    archive(storage, Log({0: [record(0, at, headers=tile(at).headers) for at in range(10)]}))
+    judged = verify(storage, TOPIC)
+    assert (len(judged.problems), judged.more, kinds(judged)) == (3, 7, ["digest"])

@@ -1,0 +1,69 @@
+"""Connections whose every step has a deadline."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from producers.sources.address import parse_address
+from producers.sources.connection import Connection, DeadlinePassed, Resolver, Stopped
+
+
+@pytest.fixture
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, list[str]]]:
+    """Look-ups hang until the event is set; the list holds the names that were looked up."""
+    go_on, asked = threading.Event(), []
+
+    def slow(host: str, port: int, **_options: Any) -> list[Any]:
+        asked.append(host)
+        go_on.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    yield go_on, asked
+    go_on.set()
+
+
+def test_a_name_that_is_not_found_in_time_is_given_up_and_asked_for_once(
+    slow_names: tuple[threading.Event, list[str]],
+) -> None:
+    go_on, asked = slow_names
+    resolver = Resolver()
+    for _ in range(3):
+        started_s = time.monotonic()
+        with pytest.raises(DeadlinePassed):
+            resolver.resolve("cam", 80, deadline_s=started_s + 0.2, stopped=lambda: False)
+        assert time.monotonic() - started_s < 1
+    assert asked == ["cam"]
+    go_on.set()
+    found = resolver.resolve("cam", 80, deadline_s=time.monotonic() + 5, stopped=lambda: False)
+    assert found[0][4] == ("127.0.0.1", 80)
+
+
+def test_a_look_up_can_be_stopped(slow_names: tuple[threading.Event, list[str]]) -> None:
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    started_s = time.monotonic()
+    address = parse_address("http://cam/", variable=lambda _name: None)
+    with pytest.raises(Stopped):
+        Connection(address, name="cam", deadline_s=started_s + 30, stopped=stop.is_set)
+    assert time.monotonic() - started_s < 1.2
+
+
+def test_a_server_that_takes_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = parse_address(f"http://127.0.0.1:{listener.getsockname()[1]}/", variable=lambda _name: None)
+        started_s = time.monotonic()
+        connection = Connection(address, name="cam", deadline_s=started_s + 5, stopped=lambda: False)
+        with pytest.raises(DeadlinePassed):
+            connection.send(bytes(100_000_000), deadline_s=started_s + 0.5)
+        with pytest.raises(DeadlinePassed):
+            connection.receive(deadline_s=time.monotonic() + 0.3)
+        assert time.monotonic() - started_s < 2
+        connection.close()
+        connection.close()
