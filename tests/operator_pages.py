@@ -1,11 +1,14 @@
 """Pages of the operators: `python -m tests.operator_pages` writes them from the table and its docstrings.
 
-`python -m tests.operator_pages pictures [NAME ...]` draws their pictures, all of them or those that are named.
+`python -m tests.operator_pages pictures [NAME ...]` draws their pictures, all of them or those that are named;
+`python -m tests.operator_pages costs FILE` writes what `streamproc bench operators --out FILE` measured into
+docs/performance.md.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 import tempfile
@@ -28,16 +31,17 @@ from tests.operator_examples import EXAMPLES
 DOCS: Final = Path(__file__).parents[1] / "docs"
 FOLDER: Final = DOCS / "operators"
 INDEX: Final = DOCS / "operators.md"
+PERFORMANCE: Final = DOCS / "performance.md"
 BEGIN: Final = "<!-- written by `python -m tests.operator_pages`, do not edit below -->\n"
+COSTS: Final = "<!-- written by `python -m tests.operator_pages costs`, do not edit below -->\n"
 
 HEAVY: Final = frozenset({
-    "sliding_window", "eyes", "denoise", "grabcut", "compression_report", "faces", "brisk", "watershed", "people",
-    "sift", "skeleton", "face_tag",
+    "sliding_window", "eyes", "denoise", "grabcut", "compression_report", "watershed", "people", "face_tag",
 })  # fmt: skip
 MEDIUM: Final = frozenset({
-    "deblur", "akaze", "mser", "hough_circles", "frequency_filter", "lbp", "template_match", "harris", "kmeans", "orb",
-    "color_moments", "super_resolution", "bilateral", "hough_lines", "onnx_detector", "dft", "optical_flow", "yunet",
-    "sparse_flow",
+    "akaze", "bilateral", "blob", "brisk", "color_moments", "deblur", "faces", "frequency_filter", "hough_circles",
+    "hough_lines", "hough_lines_standard", "kmeans", "lbp", "mser", "onnx_detector", "optical_flow", "shi_tomasi",
+    "sift", "skeleton", "super_resolution", "template_match", "yunet",
 })  # fmt: skip
 
 TAKES: Final = {
@@ -355,6 +359,19 @@ def index() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def costs(measured: Mapping[str, Any]) -> str:
+    """The table of what operators cost, from what `streamproc bench operators` measured."""
+    head = ["family", "operator", "plain, ms", "whole, ms", "tiles and merging, ms", "whole / plain", "tiles / plain"]
+    families, rows = list(dict.fromkeys(one["family"] for one in measured["operators"])), []
+    for one in sorted(measured["operators"], key=lambda one: families.index(one["family"])):
+        tiled = None if one["tiled_ms"] is None else one["tiled_ms"] + (one["merge_ms"] or 0)
+        figures = (one["plain_ms"], one["whole_ms"], tiled, one["whole_ratio"], one["tiled_ratio"])
+        told = ["-" if figure is None else f"{figure:.2f}" for figure in figures]
+        rows.append([one["family"], f"[{one['name']}](operators/{one['name']}.md)", *told])
+    where = "{frame}, {grid} tiles, OpenCV {opencv}, Python {python}, `--seconds {seconds:g}`:".format_map(measured)
+    return f"{where}\n\n{table(head, rows)}\n"
+
+
 def _short_halo(operator: Operator) -> str:
     halo = halo_by_default(operator)
     return "its files'" if halo is None else str(halo)
@@ -377,6 +394,12 @@ def write_pages() -> None:
             path.unlink()
 
 
+def write_costs(measured: Path) -> None:
+    kept = PERFORMANCE.read_text(encoding="utf-8").partition(COSTS)[0]
+    told = costs(json.loads(measured.read_text(encoding="utf-8")))
+    PERFORMANCE.write_text(f"{kept}{COSTS}\n{told}", encoding="utf-8")
+
+
 def write_pictures(names: Sequence[str]) -> None:
     from tests.operator_pictures import draw, outcome, stitched, write
     from tests.operator_scenes import write_files
@@ -397,5 +420,7 @@ def write_pictures(names: Sequence[str]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["pictures"]:
         write_pictures(sys.argv[2:])
+    elif sys.argv[1:2] == ["costs"]:
+        write_costs(Path(sys.argv[2]))
     else:
         write_pages()

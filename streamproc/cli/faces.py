@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamproc.cli.connect import Json, SettingsFile, settings_for
-from streamproc.errors import UsageError
+from streamproc.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from streamproc.operators.face_tags import Gallery
@@ -49,7 +49,11 @@ def tag(
 
     Each example is left out once and named after the others.
     That says how far the examples carry, among people who all have examples.
+    A picture that cannot be read is named and left out; the status is then 1.
     """
+    for path in pictures or []:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: name the pictures in it")
     settings = settings_for(settings_file)
     from streamproc.operators.face_tags import SFACE_THRESHOLD, THRESHOLD, gallery_of
 
@@ -57,17 +61,26 @@ def tag(
     network = "" if model is None else str(model.resolve())
     least = threshold or (SFACE_THRESHOLD if network else THRESHOLD)
     held = _held_out(gallery, network, least)
-    tagged = _tagged(pictures or [], gallery, network, least, min_size_px, settings.max_frame_pixels)
+    tagged, skipped = _tagged(pictures or [], gallery, network, least, min_size_px, settings.max_frame_pixels)
     if as_json:
-        typer.echo(json.dumps({"examples": str(examples), "threshold": least, **held, "pictures": tagged}))
-        return
-    _show_examples(gallery, held, least)
+        told = {"examples": str(examples), "threshold": least, **held, "pictures": tagged, "skipped": skipped}
+        typer.echo(json.dumps(told))
+    else:
+        _show_examples(gallery, held, least)
+        _show_faces(tagged, skipped)
+    if skipped:
+        raise typer.Exit(1)
+
+
+def _show_faces(tagged: Sequence[dict[str, Any]], skipped: Sequence[str]) -> None:
     for picture in tagged:
         count = len(picture["faces"])
         typer.echo(f"\n{picture['path']}: {count or 'no'} face{'' if count == 1 else 's'}")
         for face in picture["faces"]:
             place = ",".join(str(side) for side in face["box"])
             typer.echo(f"  {face['name']}  {face['similarity']:.3f}  at {place}")
+    for line in skipped:
+        err.print(f"[yellow]left out[/]: {escape(line)}")
 
 
 def _held_out(gallery: Gallery, network: str, least: float) -> dict[str, Any]:
@@ -94,24 +107,28 @@ def _held_out(gallery: Gallery, network: str, least: float) -> dict[str, Any]:
 
 def _tagged(
     pictures: Sequence[Path], gallery: Gallery, network: str, least: float, min_size_px: int, max_pixels: int
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The faces of each picture that can be read, and a line for each that cannot."""
     from producers.sources.picture import read_picture
     from producers.sources.source import Notices
     from streamproc.operators.face_tags import ROWS, find_faces, name_face
 
     params = {**ROWS[0].defaults(), "min_size_px": min_size_px}
     notices = Notices(lambda line: err.print(escape(line)))
-    told = []
+    told: list[dict[str, Any]] = []
+    skipped: list[str] = []
     for path in pictures:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder: name the pictures in it")
-        pixels = read_picture(path, max_pixels=max_pixels, notices=notices)
+        try:
+            pixels = read_picture(path, max_pixels=max_pixels, notices=notices)
+        except SourceError as error:
+            skipped.append(str(error))
+            continue
         found = []
         for left, top, right, bottom in find_faces(pixels, params).tolist():
             name, alike = name_face(pixels[top:bottom, left:right], gallery, model=network, threshold=least)
             found.append({"name": name, "similarity": round(alike, 6), "box": [left, top, right, bottom]})
         told.append({"path": str(path), "faces": found})
-    return told
+    return told, skipped
 
 
 def _show_examples(gallery: Gallery, held: dict[str, Any], least: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -149,7 +150,7 @@ def try_out(
         raise UsageError(f"{subjects.source} has no operator {', '.join(unknown)}")
     verdicts: list[Verdict] = []
     if not as_json:
-        console.print(f"{escape(subjects.source)}: {len(subjects.rows)} operators", soft_wrap=True)
+        console.print(f"{escape(subjects.source)}: {_counted(len(subjects.rows), 'operator')}", soft_wrap=True)
     for row in subjects.rows:
         found = check(row, values=given.get(row.name), rounds=rounds)
         verdicts += found
@@ -162,8 +163,9 @@ def try_out(
         told = {"source": subjects.source, "passed": not bad, "checks": [asdict(one) for one in verdicts]}
         console.print_json(json.dumps(told))
     else:
-        told_counts = ", ".join(f"{sum(one.outcome == key for one in verdicts)} {key}" for key in OUTCOMES)
-        console.print(told_counts)
+        counts = Counter(one.outcome for one in verdicts)
+        warnings = _counted(counts["warning"], "warning")
+        console.print(f"{counts['passed']} passed, {counts['failed']} failed, {warnings}, {counts['skipped']} skipped")
     if bad:
         raise typer.Exit(1)
 
@@ -200,6 +202,10 @@ def default() -> None:
     from streamproc.operators.pipeline_file import DEFAULT_PIPELINE
 
     typer.echo(DEFAULT_PIPELINE, nl=False)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _table(rows: Sequence[Operator]) -> Table:
@@ -305,6 +311,7 @@ def _as_values(operator: Operator) -> dict[str, Any]:
                 "high": parameter.high,
                 "choices": list(parameter.choices),
                 "odd": parameter.odd,
+                "below": parameter.below or None,
                 "allowed": described(parameter),
                 "meaning": parameter.meaning,
             }

@@ -14,6 +14,7 @@ from streamproc.aggregator.merging import merge_step, summarise, summarise_edges
 from streamproc.contract.pictures import Film, spoiled
 from streamproc.model import Boxes, EdgeMap, Figures, Grid, Labels, Patch, Points, Result
 from streamproc.operators.boxes import unpack_boxes
+from streamproc.operators.parameters import require_order
 from streamproc.operators.points import unpack_points
 from streamproc.operators.table import Follower, Measure, Memory, Operator, Params, Scene, Sighting, Transform
 from streamproc.operators.tiling import join, split
@@ -34,10 +35,20 @@ class Broken(Exception):
     """A promise that does not hold; the text says which."""
 
 
-def answer(operator: Operator, case: Case, params: Params) -> Any:
-    """What the operator says of a whole picture, finished, or of each frame of a film; the case is not touched."""
+def require_together(operator: Operator, params: Params) -> None:
+    """Hold parameters that are allowed one by one against each other, as a pipeline does.
+
+    Raises:
+        PipelineError: They do not go together, or what they name cannot be used.
+    """
+    require_order(operator.parameters, params)
     if operator.check is not None:
         operator.check(params)
+
+
+def answer(operator: Operator, case: Case, params: Params) -> Any:
+    """What the operator says of a whole picture, finished, or of each frame of a film; the case is not touched."""
+    require_together(operator, params)
     if isinstance(case, Film):
         return follow(operator, case, params, {})
     return tiled(operator, case.copy(), params, Grid(1, 1), 0)

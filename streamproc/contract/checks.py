@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ from streamproc.contract.pictures import TINY, Film, film, kinds_of, of_kind
 from streamproc.contract.trial import NotFor, Trial, Warned, named, pixels_of
 from streamproc.errors import BadPixels, PipelineError, StreamprocError
 from streamproc.model import Grid
+from streamproc.operators.parameters import require_order
 from streamproc.operators.plugins import halo_faults, one_line, row_faults
 from streamproc.operators.table import PIXEL_KINDS, Operator, Value
 from streamproc.operators.tiling import split
@@ -129,7 +130,7 @@ def row(trial: Trial) -> str:
     if unknown:
         raise Broken(f"has no parameter {', '.join(unknown)}")
     try:
-        _ = trial.params
+        require_order(trial.operator.parameters, trial.params)
     except PipelineError as error:
         raise Broken(str(error)) from error
     return f"{trial.operator.kind}, {len(trial.operator.parameters)} parameters, version {trial.operator.version}"
@@ -193,7 +194,7 @@ def parameters(trial: Trial) -> str:
     """Every allowed value works, or is refused in words."""
     case: Case = film(trial.operator, 0, frames=3) if trial.follows else of_kind(kinds_of(trial.operator)[0], (33, 40))
     count = 0
-    for what, params in list(trial.settings()):
+    for what, params in chain(list(trial.settings()), trial.draws()):
         started_s = time.perf_counter()
         try:
             trial.operator.halo(params)
@@ -212,7 +213,7 @@ def parameters(trial: Trial) -> str:
         raise NotFor("no parameter with ends or choices")
     if trial.slow:
         raise Warned(f"a picture of 33x40 took more than {SLOW_S:g} s with {', '.join(sorted(trial.slow))}")
-    return f"{count} values at the ends of what is allowed"
+    return f"{count} settings: each parameter at its ends, and all drawn at once"
 
 
 def refuses(trial: Trial) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import cycle, product
+from itertools import chain, cycle, product
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from streamproc.contract.answers import Broken, answer, close, frozen, tiled
 from streamproc.contract.pictures import KINDS, TALL, WIDE, grids, kinds_of, of_kind
-from streamproc.contract.trial import NotFor, Trial, Warned, named
+from streamproc.contract.trial import NotFor, Trial, Warned, named, told
 from streamproc.errors import StreamprocError
 from streamproc.model import Grid
 from streamproc.operators.table import Operator, Value
@@ -24,7 +24,7 @@ def tiles(trial: Trial) -> str:
     operator = trial.operator
     if operator.scope == "frame":
         raise NotFor("works on the whole frame")
-    count, needed = 0, 0
+    count = 0
     for picture, params, grid in _cuts(trial):
         claimed = operator.halo(params)
         whole = trial.answer(picture, named(picture), params)
@@ -34,15 +34,16 @@ def tiles(trial: Trial) -> str:
             continue
         more = range(claimed + 1, claimed + MORE_PX)
         cure = next((px for px in more if _same(operator, whole, tiled(operator, picture, params, grid, px))), None)
+        chosen = told({name: value for name, value in params.items() if value != trial.params[name]})
+        at = f"{claimed} px with {chosen}" if chosen else f"{claimed} px"
         if cure is None:
             how = "" if operator.exact == "exact" else " beyond rounding"
-            chosen = {name: value for name, value in params.items() if value != trial.params[name]}
-            raise Broken(f"tiles of {grid} differ from the whole{how}: {named(picture)}, halo {claimed} px, {chosen}")
-        needed = max(needed, cure - claimed)
-    trial.more_px = needed
+            raise Broken(f"tiles of {grid} differ from the whole{how}: {named(picture)}, halo {at}")
+        if cure - claimed > trial.more_px:
+            trial.more_px, trial.more_of = cure - claimed, at
     if operator.exact == "no":
         return f"not promised; {count} cuts can be merged"
-    return f"{count} cuts give what the whole frame gives{'' if not needed else ', with more halo'}"
+    return f"{count} cuts give what the whole frame gives{'' if not trial.more_px else ', with more halo'}"
 
 
 def halo(trial: Trial) -> str:
@@ -51,7 +52,7 @@ def halo(trial: Trial) -> str:
     if operator.scope == "frame":
         raise NotFor("works on the whole frame")
     if trial.more_px:
-        raise Broken(f"claims {claimed} px, at least {trial.more_px} px more are needed")
+        raise Broken(f"claims {trial.more_of}, at least {trial.more_px} px more are needed")
     if operator.exact == "no":
         return f"{claimed} px; exactness is not promised"
     if claimed == 0:
@@ -67,14 +68,15 @@ def halo(trial: Trial) -> str:
 
 
 def _cuts(trial: Trial) -> Iterator[tuple[NDArray[Any], dict[str, Value], Grid]]:
-    """Pictures, parameters and grids: many with the trial's parameters, one for each other value."""
+    """Pictures, parameters and grids: many with the trial's parameters, one for each other value, one for each draw."""
     rounds = 1 if trial.operator.exact == "no" else 2 * trial.rounds + 1
     for kind in kinds_of(trial.operator):
         for number, look in zip(range(rounds), cycle(KINDS), strict=False):
             shape = (WIDE, TALL, (18, 97))[number % 3]
             for grid in grids(*shape):
                 yield of_kind(kind, shape, number, look), trial.params, grid
-    for number, (_, params) in enumerate([] if trial.operator.exact == "no" else trial.settings()):
+    others = [] if trial.operator.exact == "no" else chain(trial.settings(), trial.draws())
+    for number, (_, params) in enumerate(others):
         picture = of_kind(kinds_of(trial.operator)[0], WIDE, number, KINDS[number % 3])
         try:
             trial.operator.halo(params)

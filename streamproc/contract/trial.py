@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamproc.contract.answers import Broken, Case, answer
+from streamproc.contract.answers import Broken, Case, answer, require_together
 from streamproc.contract.pictures import TALL, WIDE, Film, film, kinds_of, of_kind
+from streamproc.errors import StreamprocError
 from streamproc.operators.parameters import checked
 from streamproc.operators.plugins import one_line
 from streamproc.operators.table import Operator, Parameter, Value
 
 MAX_SETTINGS: Final = 40
+DRAWS: Final = 20
+MAX_REDRAWN: Final = 200
+MAX_DRAWS_S: Final = 20.0
+OPEN_REACH: Final = 10.0  # times the default, from the default, where a range has no end
 
 
 class Warned(Exception):
@@ -35,6 +42,7 @@ class Trial:
         rounds: How many pictures of each kind; more find more and take longer.
         slow: Settings that took too long to be tried again.
         more_px: Halo beyond the claimed one that tiles needed to give what the whole frame gives.
+        more_of: With which parameters that was, in words.
     """
 
     operator: Operator
@@ -42,6 +50,7 @@ class Trial:
     rounds: int = 3
     slow: set[str] = field(default_factory=set)
     more_px: int = 0
+    more_of: str = ""
 
     @property
     def params(self) -> dict[str, Value]:
@@ -95,6 +104,34 @@ class Trial:
                     count += 1
                     yield what, {**params, parameter.name: value}
 
+    def draws(self) -> Iterator[tuple[str, dict[str, Value]]]:
+        """All parameters at once, each anywhere in its range or near its default: what they are, and all values.
+
+        What the operator refuses is drawn again. The draws are the same each time; they end early after MAX_DRAWS_S.
+        """
+        random, before, count = np.random.default_rng(0), set(self.slow), 0
+        ends_s = time.perf_counter() + MAX_DRAWS_S
+        for _ in range(MAX_REDRAWN):
+            drawn = {one.name: _drawn(one, random) for one in self.operator.parameters if _has_range(one)}
+            what = told(drawn)
+            if not drawn or count == DRAWS or time.perf_counter() > ends_s:
+                return
+            if what in before or self._refused({**self.params, **drawn}):
+                continue
+            before.add(what)
+            count += 1
+            yield what, {**self.params, **drawn}
+
+    def _refused(self, params: Mapping[str, Value]) -> bool:
+        try:
+            require_together(self.operator, params)
+            self.operator.halo(params)
+        except StreamprocError:
+            return True
+        except Exception:  # noqa: BLE001 - `parameters` says it
+            return False
+        return False
+
     def answer(self, case: Case, what: str, params: Mapping[str, Value] | None = None) -> Any:
         """What the operator says.
 
@@ -112,6 +149,11 @@ class Trial:
             raise
         except Exception as error:
             raise Broken(f"raises {one_line(error)} on {what}") from error
+
+
+def told(values: Mapping[str, Value]) -> str:
+    """Values in words."""
+    return ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
 def named(case: Case) -> str:
@@ -140,3 +182,29 @@ def _ends(parameter: Parameter) -> tuple[Value, ...]:
     if parameter.odd:
         ends = [end + (1 if end == parameter.low else -1) if end % 2 == 0 else end for end in ends]
     return tuple(ends)
+
+
+def _has_range(parameter: Parameter) -> bool:
+    return bool(parameter.choices) or not (parameter.file or isinstance(parameter.default, str | tuple))
+
+
+def _drawn(parameter: Parameter, random: np.random.Generator) -> Value:
+    if parameter.choices:
+        return parameter.choices[int(random.integers(len(parameter.choices)))]
+    default = parameter.default
+    if isinstance(default, bool):
+        return bool(random.integers(2))
+    middle = float(cast(float, default))
+    reach = OPEN_REACH * max(1.0, abs(middle))
+    low = middle - reach if parameter.low is None else parameter.low
+    high = middle + reach if parameter.high is None else parameter.high
+    if random.random() < 0.5:
+        number = random.uniform(low, high)
+    else:
+        side = (high if random.random() < 0.5 else low) - middle
+        number = middle + math.copysign(math.expm1(random.random() * math.log1p(abs(side))), side)
+    number = min(max(float(f"{number:.4g}"), low), high)
+    if isinstance(default, float):
+        return float(number)
+    whole = min(max(round(number), math.ceil(low)), math.floor(high))
+    return whole + (1 if whole < high else -1) if parameter.odd and whole % 2 == 0 else whole

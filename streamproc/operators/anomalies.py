@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamproc.model import Figures, Occurrence, Vitals
 from streamproc.operators.stream_time import Moment, advance, fps_parameter
 from streamproc.operators.table import Memory, Operator, Parameter, Params, Scene, Sighting
-from streamproc.operators.views import LEAST_ANGLE, likeness, locate, slight_move
+from streamproc.operators.views import LEAST_ANGLE, is_hidden, likeness, locate, slight_move
 from streamproc.operators.vitals import cells_of, edges_of, energy, spread
 
 Cells: TypeAlias = NDArray[np.float64]
@@ -56,7 +56,8 @@ def anomalies(scene: Scene, memory: Memory, params: Params) -> Sighting:
     States, each told when it has lasted `hold_s` seconds of stream time and ended when it has been over for `clear_s`:
     - black: mean grey below `dark` and hardly any spread;
     - overexposed: at least 95 % of the pixels at 250 or above, or 40 points more than usual;
-    - covered: the picture is flat, or both the usual view and most fine detail are gone;
+    - covered: the picture is flat, or the usual view is gone, and either most fine detail with it or a part of a tenth
+      or more is left in its place: a board, a lorry that parks before the camera (a frame then takes about 10 ms);
     - frozen: each pixel the same for `frozen_s` seconds while frames keep coming. That is no threshold on purpose:
       cameras that take away noise, and codecs that skip what has not changed, send a quiet night all but unchanged. So
       a frozen camera whose pictures something else makes differ goes unnoticed, be it by a grey level: an encoder with
@@ -65,17 +66,23 @@ def anomalies(scene: Scene, memory: Memory, params: Params) -> Sighting:
     - moved, tilted: the view is unlike the usual one, by the slopes between cells of 1/48 of the frame, in most of its
       parts; so what stands before up to half of it does not matter. Or it is less like it than it ever is, and moving
       it back, by few cells, makes it like again. If the usual view is found turned by 2 to 30 degrees, zoomed by up
-      to 1.2 or not, it is tilted, else moved; so a turned view that is not found again is told as moved. Of eight
-      photographs under passing traffic all were told as tilted when turned by 5, 8, 12 or 20 degrees, but for one that
-      was zoomed by 1.1 as well; when turned by 3 degrees, 26 of 32, three as moved, three not at all. A move of less
-      than a cell, a turn of less than 2 degrees, and a camera whose view always changes go unnoticed;
+      to 1.2 or not, it is tilted; if it is found shifted, moved. Of eight photographs under passing traffic all were
+      told as tilted when turned by 5, 8, 12 or 20 degrees, but for one that was zoomed by 1.1 as well; when turned by 3
+      degrees, 26 of 32, the others as moved or not at all. A move of less than a cell, a turn of less than 2 degrees,
+      and a camera whose view always changes go unnoticed;
+    - changed: the view is unlike the usual one and not found again: the camera looks elsewhere, is turned or moved
+      farther than is looked for, or something with a pattern covers all of it (patterned cloth, a wall of bricks);
     - blurred: `blur` times less fine detail (Laplacian energy for the same contrast) than usual.
 
     What is usual is learned from the camera itself: medians and median deviations of 64 frames, two a second, and a
     view that follows slow changes by a grey level a sample. Frames in a state teach nothing. Before `learn_s` seconds
-    only black, overexposed, covered and frozen are told. A moved, tilted or blurred camera that stays so for
-    `relearn_s` is usual from then on. A cut of an edited film is a moved camera. Frames of another size begin anew,
-    and states that were told are not ended then.
+    only black, overexposed, covered by something flat and frozen are told. What stays moved, tilted, changed, blurred
+    or covered in part for `relearn_s` is usual from then on. A cut of an edited film is a changed view. Frames of
+    another size begin anew, and states that were told are not ended then.
+
+    A state needs two frames in a row, however far apart (frozen: two that equal one before). So with the defaults every
+    state is told within 2 seconds from its begin at one frame a second or more; of a slower camera, with its second or
+    third frame.
 
     Args:
         scene: Vitals of the frame, or None.
@@ -163,16 +170,8 @@ def _judge(
         "overexposed": _overexposed(values, known),
     }
     view = _moved(values, cells, memory, known)
-    lost = view is not None and view.bad and values["detail"] < known["detail"] - DETAIL_LOST
     if not (verdicts["black"].bad or verdicts["overexposed"].bad):
-        flat = _below("spread", values, known.get("spread"), FLAT, FLAT / EASE)
-        verdicts["covered"] = Verdict(
-            measure="spread",
-            value=flat.value,
-            usual=flat.usual,
-            bad=flat.bad or lost,
-            well=flat.well and not lost,
-        )
+        verdicts["covered"] = _covered(values, known, view, cells, memory)
     if any(verdict.bad for name, verdict in verdicts.items() if name != "frozen") or view is None:
         return verdicts
     verdicts["view"] = view
@@ -181,6 +180,18 @@ def _judge(
         middle = known["sharpness"] + EASE * (limit - known["sharpness"])
         verdicts["blurred"] = _below("sharpness", values, known["sharpness"], limit, middle)
     return verdicts
+
+
+def _covered(
+    values: dict[str, float], known: dict[str, float], view: Verdict | None, cells: Cells, memory: Memory
+) -> Verdict:
+    """Whether it is flat, or unlike the usual view by something that stands before it."""
+    flat = _below("spread", values, known.get("spread"), FLAT, FLAT / EASE)
+    if flat.bad or view is None or not view.bad:
+        return flat
+    if values["detail"] < known["detail"] - DETAIL_LOST:
+        return replace(flat, bad=True, well=False)
+    return replace(view, well=False) if is_hidden(_view(memory, cells), cells) else flat
 
 
 def _overexposed(values: dict[str, float], known: dict[str, float]) -> Verdict:
@@ -243,7 +254,9 @@ def _follow(
         state["over_s"] = None
     elif state["over_s"] is None:
         state["over_s"] = moment.now_s
-    relearned = reason in {"view", "blurred"} and moment.since(state["since_s"]) >= float(params["relearn_s"])
+    relearned = verdict.measure in {"structure", "sharpness"} and moment.since(state["since_s"]) >= float(
+        params["relearn_s"]
+    )
     over = state["over_s"] is not None and moment.since(state["over_s"]) >= float(params["clear_s"])
     if not (over or relearned):
         return []
@@ -287,10 +300,10 @@ def _wait(
 
 
 def _place(cells: Cells, memory: Memory, scene: Scene) -> tuple[str, dict[str, Any]]:
-    """Whether the view is tilted or moved, and where to."""
+    """Whether the view is tilted, moved and where to, or changed for another one."""
     found = locate(_view(memory, cells), cells)
     if found is None:
-        return "moved", {}
+        return "changed", {}
     tilted = abs(found.angle) >= LEAST_ANGLE
     shift = found.x * scene.width / cells.shape[1], found.y * scene.height / cells.shape[0]
     place = {"angle": round(found.angle) if tilted else 0, "shift": [round(side, 1) for side in shift]}
@@ -347,6 +360,7 @@ ROWS: tuple[Operator, ...] = (
         accepts=("vitals",),
         scope="frame",
         durable=True,
+        version=2,
         parameters=(
             Parameter(name="dark", default=16.0, low=0, high=255, meaning="mean grey level below which it is black"),
             Parameter(name="frozen_s", default=1.5, low=0.1, high=3600, meaning="s without change that are told"),
@@ -357,6 +371,6 @@ ROWS: tuple[Operator, ...] = (
             Parameter(name="relearn_s", default=300.0, low=1, high=86400, meaning="s after which a new view is usual"),
             fps_parameter(),
         ),
-        meaning="black, overexposed, covered, frozen, moved, tilted or blurred camera, with events",
+        meaning="black, overexposed, covered, frozen, moved, tilted, changed or blurred camera, with events",
     ),
 )

@@ -163,7 +163,9 @@ ROWS: tuple[Operator, ...] = (
         accepts=("color", "gray"),
         scope="frame",
         parameters=(
-            Parameter(name="lowest", default=50, low=1, high=100, meaning="first quality of JPEG and WebP"),
+            Parameter(
+                name="lowest", default=50, low=1, high=100, below="highest", meaning="first quality of JPEG and WebP"
+            ),
             Parameter(name="highest", default=90, low=1, high=100, meaning="last quality"),
             Parameter(name="steps", default=3, low=1, high=10, meaning="qualities, evenly from first to last"),
             Parameter(name="webp", default=True, meaning="try WebP too"),

@@ -24,8 +24,11 @@ def orb(window: Window, params: Params) -> Points:
     """Find ORB points and their descriptors.
 
     Not exact across tiles: the picture pyramid is resampled from each window, coarse levels lose a border
-    of more than the halo, and the number of points of a level is shared out by window. Points and
-    descriptors of the finest level agree but for those left out.
+    of more than the halo, and the number of points of a level is shared out by window. Of twelve pictures of
+    640x384 and 1280x720 cut 2x2, with the defaults, about half of the frame's points are points of its tiles (to
+    half a pixel; 38 to 69 of 100, median 54), and the reverse; cut 3x5, 30 to 51 (39). With a `limit` of 10000 it
+    is 54 to 81 (64) and 35 to 75 (52). With one level and such a limit all points are the same, and so are their
+    descriptors. `on = "frame"` gives OpenCV's points of the frame.
 
     Args:
         window: Grey, with ORB_HALO_PX of halo.

@@ -333,8 +333,8 @@ def _stacked(vectors: Sequence[Vectors]) -> Vectors:
 _FACES: Final = (
     Parameter(name="scale_factor", default=1.1, low=1.01, high=3, meaning="between sizes looked for"),
     Parameter(name="min_neighbors", default=5, low=0, high=100, meaning="more hits make one; 0: tell each hit"),
-    Parameter(name="min_size_px", default=48, low=20, high=4096, meaning="smallest"),
-    Parameter(name="max_size_px", default=0, low=0, high=8192, meaning="largest; 0: no limit"),
+    Parameter(name="min_size_px", default=48, low=20, high=4096, below="max_size_px", meaning="smallest"),
+    Parameter(name="max_size_px", default=0, low=0, high=8192, zero_is_no_limit=True, meaning="largest; 0: no limit"),
 )
 _FACE_DEFAULTS: Final[Params] = {one.name: one.default for one in _FACES}
 _galleries: Final = Loaded(_read)

@@ -45,8 +45,15 @@ def named_file(folder: Path, name: str, where: str) -> NamedFile:
     Raises:
         PipelineError: It is not there, cannot be read, or is too large.
     """
-    path = (folder / name).resolve()
+    if "\0" in name:
+        raise PipelineError(f"{where}: {name!r} names no file: take out its NUL character")
     try:
+        path = (folder / name).resolve()
+    except (OSError, RuntimeError) as error:  # a ring of links, a folder that has gone
+        raise PipelineError(f"{where}: {folder / name} cannot be read: {error}") from error
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise PipelineError(f"{where}: {path} is neither a file nor a folder; name one")
         files = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
         if len(files) > MAX_FILES or sum(one.stat().st_size for one in files) > MAX_BYTES:
             raise PipelineError(f"{where}: {path} holds more than {MAX_FILES} files or {MAX_BYTES} bytes")

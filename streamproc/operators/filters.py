@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamproc.model import Pixels
+from streamproc.operators.parameters import require_at_most
 from streamproc.operators.pixels import require_pixels
 from streamproc.operators.table import Operator, Parameter, Params
 
@@ -113,6 +114,16 @@ def frequency_filter(pixels: NDArray[Any], params: Params) -> Pixels:
     return np.clip(np.rint(kept + float(params["offset"])), 0, 255).astype(np.uint8)
 
 
+def check_band(params: Params) -> None:
+    """Refuse a band that lets nothing through.
+
+    Raises:
+        PipelineError: Of "band_pass", `low` exceeds `high`.
+    """
+    if params["passes"] == "band_pass":
+        require_at_most(params, "low", "high")
+
+
 def _low_pass(radius: NDArray[np.float64], cutoff: float, params: Params) -> NDArray[np.float64]:
     match params["shape"]:
         case "ideal":
@@ -182,6 +193,7 @@ ROWS: tuple[Operator, ...] = (
         family="filters",
         kind="transform",
         run=frequency_filter,
+        check=check_band,
         accepts=("color", "gray"),
         scope="frame",
         parameters=(

@@ -194,8 +194,10 @@ ROWS: tuple[Operator, ...] = (
             Parameter(name="high", default=300.0, low=1, high=16_384, meaning="gradient of a strong edge, grey levels"),
             Parameter(name="votes", default=60.0, low=1, high=100_000, meaning="of a centre, for gradient"),
             Parameter(name="perfectness", default=0.8, low=0, high=0.99, meaning="of a circle, for gradient_alt"),
-            Parameter(name="min_radius", default=0, low=0, high=65_535, meaning="pixels"),
-            Parameter(name="max_radius", default=0, low=0, high=65_535, meaning="pixels; 0: any"),
+            Parameter(name="min_radius", default=0, low=0, high=65_535, below="max_radius", meaning="pixels"),
+            Parameter(
+                name="max_radius", default=0, low=0, high=65_535, zero_is_no_limit=True, meaning="pixels; 0: any"
+            ),
             _limit("best circles"),
         ),
         meaning="circles, by Hough's gradient methods",

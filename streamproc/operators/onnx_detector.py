@@ -22,6 +22,7 @@ from streamproc.operators.table import Operator, Parameter, Params, Window
 
 MARGIN_PX: Final = 16  # two tiles may place one object's centre some pixels apart; neither may leave it to the other
 MAX_CANDIDATES: Final = 1000  # boxes of one picture that are compared with each other, the best
+SCORE_SLACK: Final = 0.01  # numbers of 8 and 16 bits are rounded
 MAX_LABELS: Final = 10_000
 YUNET_FILE: Final = "face_detection_yunet_2023mar.onnx of OpenCV's model zoo"
 YUNET_TRIED_PX: Final = 320
@@ -91,13 +92,14 @@ def decode(outputs: list[NDArray[np.float32]], layout: str, into: tuple[int, int
         background: Class that means nothing is there; -1 for none.
 
     Raises:
-        BadPixels: The outputs have another form.
+        BadPixels: The outputs have another form, or what stands in the place of scores is none.
     """
     try:
         xyxy, scores = LAYOUTS[layout](outputs, into)
     except (IndexError, ValueError) as error:
         shapes = ", ".join(str(list(output.shape)) for output in outputs)
         raise BadPixels(f"layout {layout!r} does not fit a model that gives {shapes}") from error
+    _require_scores(scores, layout)
     if 0 <= background < scores.shape[1]:
         scores = scores.copy()
         scores[:, background] = -1
@@ -105,6 +107,21 @@ def decode(outputs: list[NDArray[np.float32]], layout: str, into: tuple[int, int
         return np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.intp)
     kind = scores.argmax(axis=1)
     return xyxy, scores[np.arange(len(scores)), kind], kind
+
+
+def _require_scores(scores: NDArray[np.float64], layout: str) -> None:
+    """Refuse what cannot be scores; of what is no number the caller tells.
+
+    Raises:
+        BadPixels: Numbers below 0 or above 1.
+    """
+    least, most = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
+    if least < -SCORE_SLACK or most > 1 + SCORE_SLACK:
+        others = " or ".join(repr(other) for other in LAYOUTS if other != layout)
+        raise BadPixels(
+            f"layout {layout!r} does not fit the model: what it reads as scores goes from {least:.4g} to {most:.4g},"
+            f" and scores lie from 0 to 1; take layout {others} or other values, or a model with a sigmoid at its end"
+        )
 
 
 def check_onnx(params: Params) -> None:
@@ -307,6 +324,7 @@ ROWS: tuple[Operator, ...] = (
         check=check_yunet,
         accepts=("color", "gray"),
         gives="boxes",
+        labels=("face",),
         exact="no",
         parameters=(
             Parameter(name="model", default="", file=True, required=True, meaning="YuNet's ONNX file"),

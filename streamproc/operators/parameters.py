@@ -1,12 +1,13 @@
-"""Values of parameters: is this one allowed, and what is, in words."""
+"""Values of parameters: is this one allowed, do they go together, and what is allowed, in words."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 from streamproc.errors import PipelineError
-from streamproc.operators.table import Parameter, Path2D, Value
+from streamproc.operators.table import Parameter, Params, Path2D, Value
 
 
 def checked(value: object, parameter: Parameter, where: str) -> Value:
@@ -55,6 +56,32 @@ def _fits(value: object, wanted: type, parameter: Parameter) -> bool:
     return math.isfinite(number) and low <= number <= high and not (parameter.odd and number % 2 == 0)
 
 
+def require_order(parameters: Sequence[Parameter], values: Params) -> None:
+    """Refuse numbers that exceed those they may not exceed.
+
+    Args:
+        parameters: Of one operator.
+        values: Of all of them.
+
+    Raises:
+        PipelineError: Names both parameters and their values.
+    """
+    limitless = {one.name for one in parameters if one.zero_is_no_limit and not values[one.name]}
+    for one in parameters:
+        if one.below and one.below not in limitless:
+            require_at_most(values, one.name, one.below)
+
+
+def require_at_most(values: Params, low: str, high: str) -> None:
+    """Refuse a number that exceeds another.
+
+    Raises:
+        PipelineError: Names both parameters and their values.
+    """
+    if values[low] > values[high]:
+        raise PipelineError(f"{low} must be at most {high}, got {low} = {values[low]:g} and {high} = {values[high]:g}")
+
+
 def described(parameter: Parameter) -> str:
     """Say in words what values a parameter takes."""
     if parameter.choices:
@@ -68,8 +95,8 @@ def described(parameter: Parameter) -> str:
     noun = "a whole number" if isinstance(parameter.default, int) else "a number"
     noun = noun.replace("whole", "odd whole") if parameter.odd else noun
     if parameter.low is not None and parameter.high is not None:
-        return f"{noun} from {_number(parameter.low)} to {_number(parameter.high)}".replace("a odd", "an odd")
-    return noun
+        noun = f"{noun} from {_number(parameter.low)} to {_number(parameter.high)}".replace("a odd", "an odd")
+    return f"{noun}, at most {parameter.below}" if parameter.below else noun
 
 
 def _count(parameter: Parameter) -> str:

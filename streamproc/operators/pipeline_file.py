@@ -12,8 +12,9 @@ from typing import Any, Literal
 from streamproc.errors import PipelineError
 from streamproc.operators.catalogue import OPERATORS
 from streamproc.operators.files import named_file
-from streamproc.operators.parameters import checked
+from streamproc.operators.parameters import checked, require_order
 from streamproc.operators.pipeline import FRAME, Pipeline, Step, given
+from streamproc.operators.plugins import PluginOperator
 from streamproc.operators.table import PIXEL_KINDS, Operator, Parameter, Value
 
 STEP_KEYS = ("operator", "name", "input", "every", "on")
@@ -132,10 +133,27 @@ def _step(row: Mapping[str, Any], where: str, above: list[Step], folder: Path) -
         files={key: file.digest for key, file in found.items()},
     )
     try:
+        require_order(operator.parameters, parameters)
         _ = step.halo  # reads texts that stand for more than themselves: kernels
     except PipelineError as error:
         raise PipelineError(f"{where}: {error}") from None
+    _refuse_labels_that_never_come(step, where, above)
     return step
+
+
+def _refuse_labels_that_never_come(step: Step, where: str, above: list[Step]) -> None:
+    """Hold a step's label against those of the finder that it rests on, where these are known."""
+    by_name = {other.name: other for other in above}
+    finder = by_name.get(step.input)
+    # Who follows boxes in another package may give them other names.
+    while finder and finder.operator.accepts == ("boxes",) and not isinstance(finder.operator, PluginOperator):
+        finder = by_name.get(finder.input)
+    if finder is None or not finder.operator.labels:
+        return
+    for key, label in ((one.name, step.parameters[one.name]) for one in step.operator.parameters if one.label):
+        if label and label not in finder.operator.labels:
+            found = " or ".join(f'"{one}"' for one in finder.operator.labels)
+            raise PipelineError(f'{where}: {key} must be {found} or empty, step "{finder.name}" finds no {label!r}')
 
 
 def _value(row: Mapping[str, Any], parameter: Parameter, where: str) -> Value:

@@ -205,6 +205,9 @@ def _parameter_faults(row: Operator, number: int) -> list[str]:
         return [f"parameter {parameter.name}: meaning is missing"]
     if type(parameter.default) not in _PLAIN:
         return [f"parameter {parameter.name}: a default of type {type(parameter.default).__name__} is not allowed"]
+    numbers = {other.name for other in row.parameters if type(other.default) in (int, float)}
+    if parameter.below and not {parameter.name, parameter.below} <= numbers:
+        return [f"parameter {parameter.name}: below must name a number of the same row, is {parameter.below!r}"]
     if parameter.file and parameter.default == "":
         return []
     try:

@@ -168,7 +168,8 @@ def adaptive_threshold(pixels: NDArray[Any], params: Params) -> Pixels:
 
     With method "mean" as `cv2.adaptiveThreshold`. With "gaussian" the local mean is `cv2.GaussianBlur` of the
     uint8 picture, which rounds alike wherever tiles are cut; `cv2.adaptiveThreshold` blurs floats, whose
-    rounded mean may be one grey level off, so a few pixels at the very level may differ from it.
+    rounded mean may be one grey level off, so pixels at the very level may differ from it:
+    of twelve pictures 4 to 37 of 10,000, with blocks of 3 to 63 pixels.
 
     Args:
         pixels: Shape (rows, cols), uint8.
@@ -321,7 +322,7 @@ ROWS: tuple[Operator, ...] = (
         scope="frame",
         parameters=(
             Parameter(name="method", default="min_max", choices=("min_max", "mean_std"), meaning="what is set"),
-            Parameter(name="low", default=0, low=0, high=255, meaning="lowest value, with min_max"),
+            Parameter(name="low", default=0, low=0, high=255, below="high", meaning="lowest value, with min_max"),
             Parameter(name="high", default=255, low=0, high=255, meaning="highest value, with min_max"),
             Parameter(name="mean", default=127.5, low=0, high=255, meaning="grey levels, with mean_std"),
             Parameter(name="std", default=50.0, low=0, high=128, meaning="deviation, grey levels, with mean_std"),

@@ -263,8 +263,10 @@ def _parameters(scale_factor: float, neighbors: int, least: int, seam: int) -> t
         Parameter(
             name="min_neighbors", default=neighbors, low=0, high=100, meaning="more hits make one; 0: tell each hit"
         ),
-        Parameter(name="min_size_px", default=least, low=20, high=4096, meaning="smallest"),
-        Parameter(name="max_size_px", default=0, low=0, high=8192, meaning="largest; 0: no limit"),
+        Parameter(name="min_size_px", default=least, low=20, high=4096, below="max_size_px", meaning="smallest"),
+        Parameter(
+            name="max_size_px", default=0, low=0, high=8192, zero_is_no_limit=True, meaning="largest; 0: no limit"
+        ),
         _seam_size(seam),
     )
 
@@ -286,6 +288,7 @@ ROWS: tuple[Operator, ...] = (
         kind="measure",
         run=faces,
         gives="boxes",
+        labels=("face",),
         exact="no",
         parameters=_parameters(1.2, 5, 48, 120),
         halo=face_halo,
@@ -299,6 +302,7 @@ ROWS: tuple[Operator, ...] = (
         kind="measure",
         run=eyes,
         gives="boxes",
+        labels=("eye",),
         exact="no",
         parameters=_parameters(1.1, 5, 20, 48),
         halo=eye_halo,
@@ -312,6 +316,7 @@ ROWS: tuple[Operator, ...] = (
         run=people,
         accepts=("color", "gray"),
         gives="boxes",
+        labels=("person",),
         exact="no",
         parameters=(
             Parameter(name="scale_factor", default=1.05, low=1.01, high=3, meaning="between sizes looked for"),

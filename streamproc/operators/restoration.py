@@ -328,7 +328,7 @@ ROWS: tuple[Operator, ...] = (
         scope="frame",
         parameters=(
             Parameter(name="holes", default="levels", choices=("levels", "area"), meaning="what is filled"),
-            Parameter(name="low", default=250, low=0, high=255, meaning="darkest grey level of a hole"),
+            Parameter(name="low", default=250, low=0, high=255, below="high", meaning="darkest grey level of a hole"),
             Parameter(name="high", default=255, low=0, high=255, meaning="brightest grey level of a hole"),
             Parameter(
                 name="area",

@@ -271,7 +271,7 @@ def _happened(what: str, subject: str, data: dict[str, Any]) -> Occurrence:
     return Occurrence(kind=KIND, what=what, subject=subject, data=data)
 
 
-_LABEL = Parameter(name="label", default="", meaning="of the tracks that count; empty: all")
+_LABEL = Parameter(name="label", default="", label=True, meaning="of the tracks that count; empty: all")
 _ANCHOR = Parameter(
     name="anchor",
     default="bottom",

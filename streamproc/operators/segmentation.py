@@ -312,8 +312,9 @@ _MIN_AREA = Parameter(name="min_area", default=1, low=1, high=2**31, meaning="sm
 _LIMIT = Parameter(name="limit", default=50, low=0, high=1000, meaning="largest ones that are told one by one")
 
 
-def _edge(name: str, default: float) -> Parameter:
-    return Parameter(name=name, default=default, low=0, high=1, meaning=f"{name} of the rectangle, share of the frame")
+def _edge(name: str, default: float, below: str = "") -> Parameter:
+    meaning = f"{name} of the rectangle, share of the frame"
+    return Parameter(name=name, default=default, low=0, high=1, below=below, meaning=meaning)
 
 
 ROWS: tuple[Operator, ...] = (
@@ -352,8 +353,8 @@ ROWS: tuple[Operator, ...] = (
         accepts=("color", "gray"),
         scope="frame",
         parameters=(
-            _edge("left", 0.1),
-            _edge("top", 0.1),
+            _edge("left", 0.1, below="right"),
+            _edge("top", 0.1, below="bottom"),
             _edge("right", 0.9),
             _edge("bottom", 0.9),
             Parameter(name="iterations", default=3, low=1, high=20, meaning="rounds of models and cuts"),

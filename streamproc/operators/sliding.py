@@ -136,7 +136,14 @@ ROWS: tuple[Operator, ...] = (
         needs=("onnxruntime", "recognition"),
         parameters=(
             Parameter(name="model", default="", file=True, required=True, meaning="classifier, an ONNX file"),
-            Parameter(name="window_px", default=32, low=8, high=512, meaning="side of the smallest window"),
+            Parameter(
+                name="window_px",
+                default=32,
+                low=8,
+                high=512,
+                below="max_size_px",
+                meaning="side of the smallest window",
+            ),
             Parameter(name="step_px", default=8, low=1, high=512, meaning="step, pixels of the reduced picture"),
             Parameter(name="scale_factor", default=1.5, low=1.05, high=4, meaning="between sizes"),
             Parameter(name="max_size_px", default=64, low=8, high=1024, meaning="side of the largest window"),

@@ -84,6 +84,9 @@ class Parameter:
         odd: A whole number must be odd (kernel sizes).
         file: Text that names a file, relative to the pipeline file; its content is part of the pipeline's digest.
         required: There is no sensible default: a pipeline must name it.
+        below: Name of the number that this one may not exceed; empty for none.
+        zero_is_no_limit: 0 stands for no limit, so no number that names this one in `below` exceeds it.
+        label: Text that is a label of what the step takes, or empty for all.
     """
 
     name: str
@@ -95,6 +98,9 @@ class Parameter:
     odd: bool = False
     file: bool = False
     required: bool = False
+    below: str = ""
+    zero_is_no_limit: bool = False
+    label: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,6 +173,8 @@ class Operator:
         durable: Of a follower: its memory holds plain values only (msgpack: no arrays), at most a few kB, and so
             travels with the frame's event and survives the worker. Others begin anew with a new worker.
         check: Looks at what parameters name (models, pictures) before anything runs, and raises PipelineError.
+        labels: All that the boxes it finds may be called; empty if that is not known before it runs. A built-in
+            follower of boxes calls them as they were called.
         needs: Optional package it imports, as pip names it, and the extra of streamproc that brings it; or None.
         version: Raised when the same pixels give another result; part of the pipeline's digest and of events.
     """
@@ -185,6 +193,7 @@ class Operator:
     back: Back | None = None
     durable: bool = False
     check: Callable[[Params], None] | None = None
+    labels: tuple[str, ...] = ()
     needs: tuple[str, str] | None = None
     version: int = 1
     meaning: str

@@ -25,6 +25,7 @@ MOST_SHEAR: Final = 0.15  # a camera that turns and zooms does not shear its pic
 LEAST_LIKENESS: Final = 0.6  # of a view that is recognised, once it is laid on the usual one
 LEAST_ANGLE, LEAST_ZOOM, LEAST_SHIFT = 2.0, 1.03, 1.0  # degrees, factor, cells that count as a move
 SURE, SURER = 0.7, 0.15  # likeness that a move must reach, and by which it must explain the picture better
+SAME_PART, IN_PLACE = 0.9, 0.1  # likeness of a part that is as usual, and the share of such parts of a hidden view
 LEAST_CELLS: Final = 6  # of a side that can be looked for
 STEPS, LEAST_STEP = 40, 1e-4  # of the refinement
 
@@ -67,12 +68,18 @@ def likeness(usual: NDArray[np.float64], now: NDArray[np.float64]) -> float | No
     Returns:
         None if the usual view has fewer than LEAST_PARTS parts with structure.
     """
-    found = [
-        float(first @ second) / float(np.sqrt(strength * max(float(second @ second), 1e-9)))
-        for first, second in zip(_parts(usual), _parts(now), strict=True)
-        if (strength := float(first @ first)) >= LEAST_SLOPE**2 * max(1, first.size)
-    ]
+    found = _likenesses(usual, now)
     return float(np.quantile(found, QUANTILE)) if len(found) >= LEAST_PARTS else None
+
+
+def is_hidden(usual: NDArray[np.float64], now: NDArray[np.float64]) -> bool:
+    """Whether some parts of the view are as usual, in their places, and no move explains the others.
+
+    Args:
+        usual: Mean grey levels of cells, shape (rows, columns).
+        now: The same of another frame, unlike the usual one.
+    """
+    return _in_place(usual, now) and locate(usual, now) is None
 
 
 def slight_move(usual: NDArray[np.float64], now: NDArray[np.float64], alike: float) -> Move | None:
@@ -116,7 +123,7 @@ def locate(usual: NDArray[np.float64], now: NDArray[np.float64]) -> Move | None:
     nearest, match = _nearest(usual, now)
     moves = [_refined(usual, now, begin) for begin in (np.eye(2, 3, dtype=np.float32), nearest)]
     known = [one for one in moves if one is not None and one.likeness >= LEAST_LIKENESS]
-    if not known and match >= LEAST_MATCH:
+    if not known and match >= LEAST_MATCH and not _in_place(usual, now):
         return _move(nearest, usual.shape, match)
     return max(known, key=lambda one: one.likeness, default=None)
 
@@ -178,6 +185,21 @@ def _move(found: Any, shape: tuple[int, ...], alike: float) -> Move | None:
     x, y = (turn @ [*middle, 1.0] - middle).tolist()
     angle = math.degrees(math.atan2(turn[0, 1] - turn[1, 0], turn[0, 0] + turn[1, 1]))
     return Move(angle=angle, zoom=zoom, x=x, y=y, likeness=alike)
+
+
+def _in_place(usual: NDArray[np.float64], now: NDArray[np.float64]) -> bool:
+    """Whether more parts than chance would have it are as usual: then the camera looks where it did."""
+    found = _likenesses(usual, now)
+    return len(found) >= LEAST_PARTS and float(np.mean(np.array(found) >= SAME_PART)) >= IN_PLACE
+
+
+def _likenesses(usual: NDArray[np.float64], now: NDArray[np.float64]) -> list[float]:
+    """Correlation of the slopes in each part that has structure."""
+    return [
+        float(first @ second) / float(np.sqrt(strength * max(float(second @ second), 1e-9)))
+        for first, second in zip(_parts(usual), _parts(now), strict=True)
+        if (strength := float(first @ first)) >= LEAST_SLOPE**2 * max(1, first.size)
+    ]
 
 
 def _parts(cells: NDArray[np.float64]) -> list[NDArray[np.float64]]:

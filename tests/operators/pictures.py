@@ -91,6 +91,21 @@ def astronaut() -> Pixels:
     return np.ascontiguousarray(skimage.data.astronaut()[:, :, ::-1])  # type: ignore[no-untyped-call]  # no types there
 
 
+GALLERY = (
+    "astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "moon", "page", "rocket", "text",
+)  # fmt: skip
+
+
+def grey_picture(name: str, width: int, height: int) -> Pixels:
+    """One of scikit-image's pictures in grey, of any size."""
+    picture = np.asarray(getattr(skimage.data, name)(), np.uint8)
+    if picture.ndim == 3:
+        picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+    smaller = width < picture.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
+
+
 def photograph(width: int, height: int) -> Pixels:
     """A photograph of any size, BGR."""
     return np.asarray(cv2.resize(astronaut(), (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -24,7 +24,7 @@ from streamproc.operators import vitals as measure
 from streamproc.operators.anomalies import ROWS, anomalies
 from streamproc.operators.table import Memory, Scene, Sighting, Window
 from streamproc.operators.tiling import split
-from streamproc.operators.views import LEAST_ANGLE, likeness, locate, slight_move
+from streamproc.operators.views import LEAST_ANGLE, is_hidden, likeness, locate, slight_move
 from streamproc.operators.vitals import HALO_PX, cells_of, edges_of, merge_vitals, spread, summary, vitals
 from tests.operators.pictures import Cut, cuts, plane
 
@@ -183,8 +183,8 @@ def test_a_shift_is_found_to_a_cell_and_what_stays_has_not_moved(name: str) -> N
 
 @pytest.mark.parametrize("name", ["brick", "gravel"])
 def test_a_turn_of_a_pattern_too_fine_to_refine_is_found_to_a_step(name: str) -> None:
-    pattern = np.asarray(cv2.resize(getattr(skimage.data, name)(), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
-    found = locate(cells(pattern), cells(noisy(turned(pattern, 12), 1)))
+    picture = pattern(name)
+    found = locate(cells(picture), cells(noisy(turned(picture, 12), 1)))
     assert found is not None
     assert abs(found.angle - 12) <= 2
 
@@ -202,6 +202,20 @@ def test_people_who_stand_before_a_view_are_no_move(name: str, seed: int, light:
     usual = cells(photo(name))
     now = cells(noisy(crowd(np.asarray(np.clip(photo(name) * light, 0, 255), np.uint8), seed), seed))
     assert slight_move(usual, now, likeness(usual, now) or 0.0) is None
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea", "rocket"])
+def test_a_view_is_hidden_where_a_part_stays_and_not_where_all_has_moved_or_gone(name: str) -> None:
+    picture = photo(name)
+    usual = cells(noisy(picture, 0))
+    for place in (np.s_[:, : round(0.7 * WIDTH)], np.s_[:, round(0.3 * WIDTH) :], np.s_[round(0.3 * HEIGHT) :]):
+        assert is_hidden(usual, cells(noisy(board(picture, place), 1)))
+    others = [pattern("brick"), pattern("grass"), hand(picture), photo("rocket" if name != "rocket" else "coffee")]
+    moves = [turned(picture, angle) for angle in (4, 8, 16, 30, 40)] + [
+        shifted(picture, x, x / 3) for x in (10, 40, 80)
+    ]
+    for other in (*others, *moves):
+        assert not is_hidden(usual, cells(noisy(other, 1)))
 
 
 def crowd(picture: Pixels, seed: int) -> Pixels:
@@ -294,6 +308,19 @@ def hand(picture: Pixels) -> Pixels:
     return np.asarray(30 + 25 * np.sin(rows / 90) + 20 * np.cos(cols / 120), np.uint8)
 
 
+def board(picture: Pixels, place: Any) -> Pixels:
+    """One grey before most of the view."""
+    picture = picture.copy()
+    picture[place] = 140
+    return picture
+
+
+def pattern(name: str) -> Pixels:
+    return np.asarray(
+        cv2.resize(getattr(skimage.data, name)(), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8
+    )
+
+
 FAULTS: dict[str, tuple[str, Fault]] = {
     "dark": ("black", lambda picture: picture // 40),
     "no signal": ("black", np.zeros_like),
@@ -305,7 +332,10 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "turned by little": ("tilted", lambda picture: turned(picture, 4)),
     "turned and zoomed": ("tilted", lambda picture: turned(picture, -7, 1.1)),
     "pushed": ("moved", lambda picture: shifted(picture, 60, 30)),
-    "elsewhere": ("moved", lambda _picture: photo("coffee")),
+    "elsewhere": ("changed", lambda _picture: photo("coffee")),
+    "cloth": ("changed", lambda _picture: pattern("brick")),
+    "board from the left": ("covered", lambda picture: board(picture, np.s_[:, : round(0.7 * WIDTH)])),
+    "board from below": ("covered", lambda picture: board(picture, np.s_[round(0.3 * HEIGHT) :])),
 }
 
 
@@ -335,6 +365,30 @@ def test_a_frozen_picture_is_noticed_within_two_seconds(name: str) -> None:
         "since_sequence": 39,
         "lasted_s": 1.5,
     }
+
+
+def test_a_frozen_picture_with_a_clock_that_runs_is_not_noticed() -> None:
+    frozen = [street("chelsea")[39].copy() for _ in range(60)]
+    for number, picture in enumerate(frozen):
+        cv2.putText(picture, f"12:00:{number // FPS:02}.{number % FPS}", (5, 15), cv2.FONT_HERSHEY_PLAIN, 1, 255)
+    assert told(watch([*street("chelsea")[:40], *frozen])) == []
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "fault", "frames"), [(1, "frozen", 2), (1, "dark", 1), (2, "frozen", 2), (2, "dark", 1)]
+)
+def test_a_slow_camera_needs_a_second_frame_of_a_fault_or_a_third_of_a_frozen_one(
+    interval_s: int, fault: str, frames: int
+) -> None:
+    good = street("astronaut")[:20]
+    bad = [good[-1]] * 4 if fault == "frozen" else [noisy(picture // 40, n) for n, picture in enumerate(good[:4])]
+    memory: Memory = {}
+    begun = []
+    for number, picture in enumerate([*good, *bad]):
+        one = scene(number, whole(picture), 10**18 + number * interval_s * 10**9)
+        begun += [number for occurrence in anomalies(one, memory, DEFAULTS).occurrences if occurrence.what == "begin"]
+    last_that_differs = 19 if fault == "frozen" else 20
+    assert begun == [last_that_differs + frames]
 
 
 def test_a_crowd_is_no_alarm() -> None:
@@ -383,10 +437,20 @@ def test_a_new_view_becomes_the_usual_one() -> None:
     first, second = street("astronaut")[:60], street("chelsea")[:200]
     seen = watch([*first, *second], relearn_s=5.0)
     happened = told(seen)
-    assert [(what, subject) for _, what, subject in happened] == [("begin", "moved"), ("end", "moved")]
+    assert [(what, subject) for _, what, subject in happened] == [("begin", "changed"), ("end", "changed")]
     end = seen[happened[1][0]].occurrences[0]
     assert end.data["relearned"] is True
     assert end.data["lasted_s"] == pytest.approx(5.0, abs=0.2)
+
+
+def test_what_covers_most_of_the_view_for_long_becomes_usual() -> None:
+    good = street("astronaut")[:200]
+    hidden = [noisy(board(picture, np.s_[:, : round(0.7 * WIDTH)]), n) for n, picture in enumerate(good[60:])]
+    seen = watch([*good[:60], *hidden], relearn_s=5.0)
+    assert [(what, subject) for _, what, subject in told(seen)] == [("begin", "covered"), ("end", "covered")]
+    (end,) = seen[told(seen)[1][0]].occurrences
+    assert end.data["relearned"] is True
+    assert end.data["measure"] == "structure"
 
 
 def test_frames_without_vitals_say_nothing_and_stop_nothing() -> None:
@@ -468,6 +532,10 @@ def test_events_fit_their_schema_and_others_do_not() -> None:
     VALID.validate(event(begin))
     assert abs(begin.data["angle"] - 16) <= 1
     assert not VALID.is_valid(event(begin) | {"subject": "asleep"})
+    elsewhere = [photo("coffee")] * 10
+    (other,) = [one for each in watch([*good, *elsewhere]) for one in each.occurrences]
+    assert other.subject == "changed"
+    VALID.validate(event(other))
 
 
 def test_the_digest_is_that_of_today() -> None:

@@ -23,7 +23,7 @@ from streamproc.operators.pipeline_file import STEP_KEYS, parse
 from streamproc.operators.table import PIXEL_KINDS, Measure, Operator
 from streamproc.operators.tiling import split
 from tests.operator_examples import EXAMPLES
-from tests.operator_pages import DOCS, FOLDER, HEAVY, INDEX, MEDIUM, STITCH, pages
+from tests.operator_pages import COSTS, DOCS, FOLDER, HEAVY, INDEX, MEDIUM, PERFORMANCE, STITCH, costs, pages
 from tests.operators.pictures import Cut, cuts
 
 EVERY = list(BUILT_IN.values())
@@ -113,6 +113,41 @@ def test_the_pipelines_of_the_overview_are_accepted() -> None:
     assert listed
     for text in listed:
         assert parse(text).steps
+
+
+def test_what_each_operator_costs_is_told_from_what_was_measured() -> None:
+    measured: dict[str, Any] = {
+        "frame": "1280x720",
+        "grid": "2x2",
+        "opencv": "4.14.0",
+        "python": "3.11.7",
+        "seconds": 1.0,
+    }
+    ratios = {"whole_ratio": 1.5, "tiled_ratio": 2.0}
+    first = {
+        "name": "canny",
+        "family": "edges",
+        "plain_ms": 2,
+        "whole_ms": 3,
+        "tiled_ms": 3.5,
+        "merge_ms": 0.5,
+        **ratios,
+    }
+    other = {**first, "name": "crop", "family": "preprocess", "tiled_ms": None, "merge_ms": None, "tiled_ratio": None}
+    transform = {**first, "name": "sobel", "merge_ms": None}
+    told = costs({**measured, "operators": [first, other, transform]})
+    assert "1280x720, 2x2 tiles" in told
+    assert told.splitlines()[-3:] == [
+        "| edges | [canny](operators/canny.md) | 2.00 | 3.00 | 4.00 | 1.50 | 2.00 |",
+        "| edges | [sobel](operators/sobel.md) | 2.00 | 3.00 | 3.50 | 1.50 | 2.00 |",
+        "| preprocess | [crop](operators/crop.md) | 2.00 | 3.00 | - | 1.50 | - |",
+    ]
+
+
+def test_the_page_on_performance_has_the_cost_of_each_operator() -> None:
+    told = PERFORMANCE.read_text(encoding="utf-8").partition(COSTS)[2]
+    listed = re.findall(r"^\| ([\w ]+) \| \[(\w+)\]", told, re.MULTILINE)
+    assert sorted(listed) == sorted((row.family, row.name) for row in BUILT_IN.values())
 
 
 # --- the table ------------------------------------------------------------------------------------------------

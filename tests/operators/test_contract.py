@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections import deque
@@ -19,10 +20,12 @@ import pytest
 from streamproc.contract import Verdict, check, failures, subjects_of
 from streamproc.contract.keeping import changed, kept
 from streamproc.contract.pictures import KINDS, WIDE, picture
+from streamproc.contract.trial import Trial
 from streamproc.errors import PipelineError, UsageError
 from streamproc.model import Boxes, Figures, Histogram, Occurrence, Statistics
 from streamproc.operators.catalogue import BUILT_IN
 from streamproc.operators.loaded import Loaded
+from streamproc.operators.parameters import checked
 from streamproc.operators.pixels import require_gray, require_pixels
 from streamproc.operators.table import Memory, Operator, Parameter, Params, Scene, Sighting, Value, Window
 from streamproc.train.examples import load_examples
@@ -127,7 +130,7 @@ def blur(pixels: Any, _params: Params) -> Any:
 
 
 def level(**about: Any) -> Parameter:
-    return Parameter(name="level", meaning="grey level", **{"default": 5, "low": 0, "high": 10, **about})
+    return Parameter(**{"name": "level", "meaning": "grey level", "default": 5, "low": 0, "high": 10, **about})
 
 
 def test_a_right_operator_passes() -> None:
@@ -511,6 +514,80 @@ def test_a_halo_that_is_too_small_is_caught() -> None:
         parameters=(level(),),
     )
     assert caught(by_value) == {"halo"}
+
+
+def boxed(pixels: Any, params: Params) -> Any:
+    return cv2.dilate(pixels, np.ones((params["ksize"],) * 2, np.uint8), iterations=params["iterations"])
+
+
+KSIZE = Parameter(name="ksize", default=3, low=1, high=15, odd=True, meaning="pixels")
+ITERATIONS = Parameter(name="iterations", default=1, low=1, high=10, meaning="times")
+
+
+def test_a_halo_that_is_right_for_one_parameter_at_a_time_is_caught() -> None:
+    row = transform(boxed, parameters=(KSIZE, ITERATIONS))
+    sums = replace(row, halo=lambda params: params["ksize"] // 2 + params["iterations"] - 1)
+    assert caught(sums) & {"tiles", "halo"}
+    assert "iterations = " in " ".join(one.detail for one in check(sums) if one.outcome == "failed")
+    assert caught(replace(row, halo=lambda params: params["ksize"] // 2 * params["iterations"])) == set()
+
+
+def test_a_halo_that_is_right_at_the_ends_alone_is_caught() -> None:
+    def halo(params: Params) -> int:
+        return params["ksize"] // 2 if params["ksize"] in {1, 3, 15} else 1
+
+    row = transform(boxed, parameters=(KSIZE, replace(ITERATIONS, high=1)), halo=halo)
+    assert caught(row) & {"tiles", "halo"}
+
+
+def test_values_that_fail_together_are_caught() -> None:
+    def divide(pixels: Any, params: Params) -> Any:
+        if params["level"] != 5 and params["ksize"] != 5:
+            raise ZeroDivisionError
+        return pixels
+
+    row = transform(divide, parameters=(level(), replace(KSIZE, low=5, default=5)))
+    assert caught(row) == {"parameters"}
+    assert re.search(r"with level = \d+, ksize = \d+, which the row allows", verdict(row, "parameters").detail)
+
+
+def test_draws_are_the_same_each_time_in_range_and_none_that_the_operator_refuses() -> None:
+    def even_levels(params: Params) -> None:
+        if params["level"] % 2:
+            raise PipelineError("level must be even")
+
+    row = transform(
+        boxed,
+        parameters=(
+            KSIZE,
+            ITERATIONS,
+            level(),
+            Parameter(name="share", default=0.5, low=0, high=1, below="most", meaning="share"),
+            Parameter(name="most", default=1.0, low=0, high=1, meaning="share"),
+            Parameter(name="open", default=3, meaning="any number"),
+            Parameter(name="way", default="a", choices=("a", "b"), meaning="way"),
+            Parameter(name="flag", default=False, meaning="flag"),
+            Parameter(name="text", default="kept", meaning="text"),
+        ),
+        check=even_levels,
+    )
+    drawn: list[dict[str, Any]] = [params for _, params in Trial(operator=row).draws()]
+    assert drawn == [params for _, params in Trial(operator=row).draws()]
+    assert len(drawn) == 20
+    for params in drawn:
+        assert {one.name: checked(params[one.name], one, one.name) for one in row.parameters} == params
+        assert params["level"] % 2 == 0
+        assert params["share"] <= params["most"]
+    for name in ("ksize", "iterations", "level", "share", "most", "open", "way", "flag"):
+        assert len({params[name] for params in drawn}) > (1 if name in {"way", "flag"} else 4), name
+    assert {params["text"] for params in drawn} == {"kept"}
+
+
+def test_parameters_that_exceed_what_they_may_not_exceed_by_default_are_caught() -> None:
+    row = transform(blur, halo=lambda params: 2, parameters=(level(below="most"), level(name="most", default=3)))
+    assert caught(row) == {"row"}
+    assert verdict(row, "row").detail == "level must be at most most, got level = 5 and most = 3"
+    assert caught(replace(row, parameters=(level(below="nothing"),))) == {"row"}
 
 
 def test_a_halo_that_is_too_large_is_warned_of() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 
 from streamproc.errors import PipelineError
-from streamproc.operators.catalogue import OPERATORS
+from streamproc.operators.catalogue import BUILT_IN, OPERATORS
 from streamproc.operators.files import read_model, read_picture
 from streamproc.operators.pipeline_file import parse
+from tests.cli import streamproc
 from tests.operators.pictures import photograph
 
 onnx = pytest.importorskip("onnx")
@@ -152,3 +155,37 @@ def test_a_whole_model_is_read_and_its_size_is_held(tmp_path: Path) -> None:
         read_model(tmp_path)
     with pytest.raises(PipelineError, match=r"none\.onnx: cannot be read"):
         read_model(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("operator", "parameter"),
+    [(row.name, one.name) for row in BUILT_IN.values() for one in row.parameters if one.file],
+)
+def test_a_name_that_can_be_no_file_is_refused_in_one_line(operator: str, parameter: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
+    others = "".join(
+        f'{one.name} = "{tmp_path}"\n'
+        for one in BUILT_IN[operator].parameters
+        if one.required and one.name != parameter
+    )
+    for name, words in (
+        ("a\\u0000b", "'a\\x00b' names no file: take out its NUL character"),
+        ("x" * 5000, "cannot be read: File name too long"),
+        ("ring", "cannot be read: "),
+        ("pipe", "is neither a file nor a folder; name one"),
+        ("/dev/zero", "/dev/zero is neither a file nor a folder; name one"),
+    ):
+        text = f'[[step]]\noperator = "{operator}"\n{others}{parameter} = "{name}"'
+        with pytest.raises(PipelineError, match=re.escape(words)) as refused:
+            parse(text, "my.toml", folder=tmp_path)
+        assert str(refused.value).startswith(f'my.toml: step 1 "{operator}": {parameter}: ')
+        assert "\n" not in str(refused.value)
+
+
+def test_a_name_with_a_nul_ends_the_command_with_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "nul.toml"
+    file.write_text('[[step]]\noperator = "template_match"\ntemplates = "a\\u0000b"\n', encoding="utf-8")
+    done = streamproc("pipeline", "check", str(file))
+    assert done.code == 2
+    assert "NUL character" in done.error_line

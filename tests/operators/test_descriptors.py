@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+from itertools import product
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 
+from streamproc.aggregator.merging import merge_points
 from streamproc.errors import BadPixels
-from streamproc.model import Grid
+from streamproc.model import Grid, Pixels, Points
 from streamproc.operators.catalogue import OPERATORS
 from streamproc.operators.descriptors import ORB_BYTES, ORB_HALO_PX, orb
 from streamproc.operators.pixels import gray
-from streamproc.operators.points import inside, unpack_points
+from streamproc.operators.points import MOST_POINTS, inside, unpack_points
+from streamproc.operators.table import Params
 from streamproc.operators.tiling import split
-from tests.operators.pictures import Cut, cuts, photograph
+from tests.operators.pictures import GALLERY, Cut, cuts, grey_picture, photograph
 
 DEFAULTS = OPERATORS["orb"].defaults()
 
@@ -40,6 +45,49 @@ def test_most_points_of_tiles_are_points_of_the_frame() -> None:
     common = of_frame.keys() & of_tiles.keys()
     assert len(common) > 0.9 * len(of_frame)
     assert sum(of_frame[place] == of_tiles[place] for place in common) > 0.9 * len(common)
+
+
+def found(picture: Pixels, grid: Grid, params: Params) -> Points:
+    return merge_points([orb(window, params) for window in split(picture, grid, ORB_HALO_PX)])
+
+
+@pytest.mark.parametrize(
+    ("grid", "limit", "least", "middle", "most"),
+    [
+        (Grid(2, 2), 500, 0.35, 0.54, 0.72),
+        (Grid(3, 5), 500, 0.27, 0.39, 0.54),
+        (Grid(2, 2), MOST_POINTS, 0.5, 0.64, 0.84),
+        (Grid(3, 5), MOST_POINTS, 0.32, 0.52, 0.78),
+    ],
+)
+def test_the_share_of_the_frame_s_points_that_tiles_find_is_what_the_page_says(
+    grid: Grid, limit: int, least: float, middle: float, most: float
+) -> None:
+    params, shares, reverse = {**DEFAULTS, "limit": limit}, [], []
+    for name, size in product(GALLERY, [(640, 384), (1280, 720)]):
+        picture = grey_picture(name, *size)
+        frame, tiles = (unpack_points(found(picture, cut, params))[0] for cut in (Grid(1, 1), grid))
+        shares.append(np.mean(cKDTree(tiles).query(frame)[0] <= 0.5))
+        reverse.append(np.mean(cKDTree(frame).query(tiles)[0] <= 0.5))
+    assert least <= min(shares)
+    assert max(shares) <= most
+    assert np.median(shares) == pytest.approx(middle, abs=0.03)
+    assert np.median(reverse) >= middle - 0.05
+
+
+@pytest.mark.parametrize("grid", [Grid(2, 2), Grid(3, 5)])
+def test_with_one_level_and_all_points_tiles_find_those_of_the_frame(grid: Grid) -> None:
+    params = {**DEFAULTS, "limit": MOST_POINTS, "levels": 1}
+    for name in GALLERY:
+        picture = grey_picture(name, 640, 384)
+        frame, tiles = (rows_by_place(found(picture, cut, params)) for cut in (Grid(1, 1), grid))
+        assert len(frame) > 100
+        assert tiles == frame
+
+
+def rows_by_place(points: Points) -> dict[tuple[float, ...], bytes]:
+    xy, _, rows = unpack_points(points)
+    return {tuple(place): bytes(row) for place, row in zip(xy.tolist(), rows, strict=True)}
 
 
 @settings(max_examples=50)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from streamproc.operators.pixels import gray
 from streamproc.operators.points import MOST_POINTS, inside, unpack_points
 from streamproc.operators.table import Measure, Params, Value
 from streamproc.operators.tiling import split
-from tests.operators.pictures import Cut, cuts, photograph, plane
+from tests.operators.pictures import GALLERY, Cut, cuts, grey_picture, photograph, plane
 from tests.operators.tiled import parameters
 
 ROW = {row.name: row for row in ROWS}
@@ -84,6 +85,37 @@ def test_most_points_of_tiles_are_points_of_the_frame_and_the_reverse(name: str,
     assert np.mean([bool(found) for found in same_place(tiles, whole)]) >= precision
     agree = [bool(found) and alike(name, row, others[found]) for row, found in zip(rows, near, strict=True)]
     assert np.mean(agree) >= equal
+
+
+@pytest.mark.parametrize(
+    ("sizes", "grid", "least", "middle", "most"),
+    [
+        (((624, 480),), Grid(2, 2), 0.97, 0.995, 1),
+        (((640, 384), (630, 470), (1280, 720)), Grid(2, 2), 0.45, 0.78, 0.95),
+        (((640, 384),), Grid(3, 5), 0.61, 0.80, 0.91),
+    ],
+)
+def test_the_share_of_brisk_s_points_that_tiles_find_is_what_the_page_says(
+    sizes: tuple[tuple[int, int], ...], grid: Grid, least: float, middle: float, most: float
+) -> None:
+    params, shares = everything("brisk"), []
+    for name, size in product(GALLERY, sizes):
+        picture = grey_picture(name, *size)
+        frame, tiles = (unpack_points(of_tiles("brisk", picture, params, cut))[0] for cut in (Grid(1, 1), grid))
+        shares.append(np.mean(cKDTree(tiles).query(frame)[0] <= 0.5))
+    assert least <= min(shares)
+    assert max(shares) <= most
+    assert np.median(shares) == pytest.approx(middle, abs=0.03)
+
+
+def test_a_limit_makes_tiles_find_up_to_15_of_100_points_of_the_frame_less() -> None:
+    def share(limit: int) -> float:
+        params = parameters(ROW["brisk"], limit=limit)
+        picture = grey_picture("camera", 1280, 720)
+        frame, tiles = (unpack_points(of_tiles("brisk", picture, params, cut))[0] for cut in (Grid(1, 1), Grid(2, 2)))
+        return float(np.mean(cKDTree(tiles).query(frame)[0] <= 0.5))
+
+    assert 0.1 <= share(MOST_POINTS) - share(500) <= 0.17
 
 
 def _frame(name: str, picture: Pixels) -> Points:

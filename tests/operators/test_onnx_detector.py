@@ -262,8 +262,8 @@ def test_classes_do_not_suppress_each_other(models: Path) -> None:
 def test_channels_are_given_in_the_order_asked_for_and_values_in_their_range(models: Path) -> None:
     picture = squares(SIDE, SIDE, (RED, 66, 66, SQUARE))
     assert box_labels(found_in(picture, Grid(1, 1), params(models, rgb=False))) == ["blue"]
-    (score, *_) = unpack_boxes(found_in(picture, Grid(1, 1), params(models, values="0..255")))[1]
-    assert score == pytest.approx(250, abs=0.1)
+    with pytest.raises(BadPixels, match=r"what it reads as scores goes from 0 to 250, .* or other values"):
+        found_in(picture, Grid(1, 1), params(models, values="0..255"))
 
 
 def test_grey_frames_are_taken(models: Path) -> None:
@@ -308,6 +308,35 @@ def test_a_layout_that_does_not_fit_is_refused(models: Path) -> None:
             decode(outputs, layout, (SIDE, SIDE))
     with pytest.raises(BadPixels, match="does not fit"):
         decode([np.zeros((1, 4, 4), np.float32), np.zeros((1, 5, 2), np.float32)], "ssd", (SIDE, SIDE))
+
+
+@pytest.mark.parametrize("value", [300.0, -4.0, float("inf"), float("-inf")])
+@pytest.mark.parametrize("layout", ["yolov8", "yolov5", "ssd"])
+def test_scores_beyond_0_to_1_are_told_to_be_of_another_layout(layout: str, value: float) -> None:
+    outputs = {
+        "yolov8": [np.ones((1, 6, 3), np.float32)],
+        "yolov5": [np.ones((1, 3, 7), np.float32)],
+        "ssd": [np.zeros((1, 5, 4), np.float32), np.ones((1, 5, 2), np.float32)],
+    }[layout]
+    outputs[-1].flat[-1] = value
+    with pytest.raises(
+        BadPixels, match=rf"layout '{layout}' does not fit the model: .* scores lie from 0 to 1; take layout"
+    ):
+        decode(outputs, layout, (SIDE, SIDE))
+
+
+def test_scores_that_rounding_leaves_just_outside_are_taken() -> None:
+    for value in (1.005, -0.005):
+        _, scores, _ = decode([np.full((1, 6, 3), value, np.float32)], "yolov8", (SIDE, SIDE))
+        assert scores == pytest.approx([value] * 3)
+
+
+def test_a_model_that_gives_places_where_scores_are_looked_for_is_refused_at_check(tmp_path: Path) -> None:
+    raw = np.full((1, 6, 8), 300, np.float32)
+    node = onnx.helper.make_node("Constant", [], ["out"], value=constant("", raw))
+    path = stored(tmp_path / "yolov8.onnx", [node], [1, 3, 8, 8], {"out": [1, 6, 8]})
+    with pytest.raises(PipelineError, match=r"layout 'yolov8' does not fit the model: .* from 300 to 300,"):
+        check_onnx(params(path.parent, labels=""))
 
 
 def test_no_rows_are_no_objects() -> None:

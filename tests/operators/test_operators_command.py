@@ -91,6 +91,7 @@ def test_all_operators_are_given_to_machines() -> None:
         "high": 63,
         "choices": [],
         "odd": True,
+        "below": None,
         "allowed": "an odd whole number from 1 to 63",
         "meaning": "width of the kernel, pixels",
     }
@@ -158,7 +159,7 @@ def test_a_package_is_tested_by_its_name(fresh: Path, name: str) -> None:
     install_example(fresh)
     shown = output("operators", "test", name, "--rounds", "1")
     assert shown.startswith("package own-operator 1.0.0: 3 operators\nposterize\n  passed  row ")
-    assert shown.endswith("29 passed, 0 failed, 0 warning, 0 skipped\n")
+    assert shown.endswith("29 passed, 0 failed, 0 warnings, 0 skipped\n")
 
 
 def test_an_operator_that_breaks_a_promise_ends_the_test_with_status_one(fresh: Path) -> None:
@@ -172,6 +173,14 @@ def test_an_operator_that_breaks_a_promise_ends_the_test_with_status_one(fresh: 
     assert [one["check"] for one in told["checks"] if one["outcome"] == "failed"] == ["untouched"]
 
 
+def test_one_operator_and_one_warning_are_told_as_one(fresh: Path) -> None:
+    code = RIGHT.replace("{name}", "negative").replace('kind="transform"', 'kind="transform", halo=lambda params: 1')
+    install(fresh, "single", code)
+    shown = output("operators", "test", "single", "--rounds", "1")
+    assert shown.startswith("package single 1.0: 1 operator\n")
+    assert ", 0 failed, 1 warning, 0 skipped\n" in shown
+
+
 def test_values_of_parameters_can_be_set(fresh: Path) -> None:
     code = RIGHT.replace("{name}", "negative").replace("import Operator", "import Operator, Parameter")
     code = code.replace(
@@ -182,7 +191,7 @@ def test_values_of_parameters_can_be_set(fresh: Path) -> None:
     assert "skipped result      needs model: give a file" in output("operators", "test", "filed")
     for value in ("x.bin", '"x.bin"'):
         shown = output("operators", "test", "filed", "--set", f"negative.model={value}")
-        assert "0 failed, 0 warning, 0 skipped" in shown
+        assert "0 failed, 0 warnings, 0 skipped" in shown
     assert "write OPERATOR.PARAMETER=VALUE" in refusal("operators", "test", "filed", "--set", "model=x")
     assert "has no operator positive" in refusal("operators", "test", "filed", "--set", "positive.model=x")
 

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from streamproc.errors import PipelineError
+from streamproc.operators import pipeline_file
+from streamproc.operators.catalogue import BUILT_IN
 from streamproc.operators.pipeline import FRAME
 from streamproc.operators.pipeline_file import DEFAULT_PIPELINE, default_pipeline, load, parse
+from streamproc.operators.plugins import PluginOperator
+from streamproc.operators.table import Operator
 
 
 def test_the_default_pipeline_is_that_of_the_design() -> None:
@@ -136,6 +141,102 @@ REFUSED = [
     ),
     (SOBEL + GRAY + CANNY, r"step 2 \"gray\": takes color or gray pixels, input \"sobel\" gives float"),
 ]
+
+
+CROSSED = [
+    ("sliding_window", {"window_px": 100}, "window_px must be at most max_size_px, got {} = 100 and {} = 64"),
+    ("faces", {"min_size_px": 200, "max_size_px": 100}, "min_size_px must be at most max_size_px, got {} = 200"),
+    ("eyes", {"max_size_px": 19}, "min_size_px must be at most max_size_px, got {} = 20 and {} = 19"),
+    ("face_tag", {"max_size_px": 30}, "min_size_px must be at most max_size_px, got {} = 48 and {} = 30"),
+    ("grabcut", {"left": 0.8, "right": 0.2}, "left must be at most right, got {} = 0.8 and {} = 0.2"),
+    ("grabcut", {"bottom": 0.05}, "top must be at most bottom, got {} = 0.1 and {} = 0.05"),
+    ("grabcut", {"right": 0.0}, "left must be at most right, got {} = 0.1 and {} = 0"),
+    ("compression_report", {"lowest": 95}, "lowest must be at most highest, got {} = 95 and {} = 90"),
+    ("normalize", {"low": 200, "high": 100}, "low must be at most high, got {} = 200 and {} = 100"),
+    ("inpaint", {"high": 10}, "low must be at most high, got {} = 250 and {} = 10"),
+    ("hough_circles", {"min_radius": 9, "max_radius": 8}, "min_radius must be at most max_radius, got {} = 9 and"),
+]
+TOGETHER = [
+    ("faces", {"min_size_px": 200}),
+    ("faces", {"min_size_px": 100, "max_size_px": 100}),
+    ("hough_circles", {"min_radius": 9}),
+    ("grabcut", {"left": 0.0, "right": 0.0}),
+    ("canny", {"low": 150, "high": 50}),
+]
+
+
+def step_of(operator: str, values: dict[str, float], folder: Path) -> str:
+    (folder / "model.onnx").write_bytes(b"not looked into by parse")
+    files = {"sliding_window": 'model = "model.onnx"\n', "face_tag": 'examples = "model.onnx"\n'}
+    told = "".join(f"{name} = {value}\n" for name, value in values.items())
+    first = f'[[step]]\noperator = "{operator}"\n{files.get(operator, "")}{told}\n'
+    return first + '[[step]]\noperator = "statistics"\ninput = "frame"'
+
+
+def test_a_band_that_is_crossed_is_refused_and_other_filters_need_no_band() -> None:
+    step = '[[step]]\noperator = "frequency_filter"\npasses = "{}"\nlow = 0.5\nhigh = 0.1\n'
+    step += '[[step]]\noperator = "statistics"'
+    parse(step.format("low_pass")).check()
+    with pytest.raises(PipelineError, match=r"low must be at most high, got low = 0\.5 and high = 0\.1"):
+        parse(step.format("band_pass")).check()
+
+
+@pytest.mark.parametrize(("operator", "values", "words"), CROSSED, ids=str)
+def test_ranges_that_are_crossed_are_refused_with_both_values(
+    operator: str, values: dict[str, float], words: str, tmp_path: Path
+) -> None:
+    low, _, _, _, _, high = words.replace(",", "").split()[:6]
+    with pytest.raises(PipelineError) as refused:
+        parse(step_of(operator, values, tmp_path), "my.toml", folder=tmp_path)
+    assert str(refused.value).startswith(f'my.toml: step 1 "{operator}": {words.format(low, high)}')
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("operator", "values"), TOGETHER, ids=str)
+def test_ranges_without_a_limit_or_of_one_value_are_taken(
+    operator: str, values: dict[str, float], tmp_path: Path
+) -> None:
+    assert parse(step_of(operator, values, tmp_path), folder=tmp_path).steps
+
+
+COUNTED = '[[step]]\noperator = "track"\n[[step]]\noperator = "{}"\nlabel = "{}"\n{}'
+LINE = "line = [[0, 0], [9, 9]]"
+ZONE = "polygon = [[0, 0], [9, 0], [9, 9]]"
+PEOPLE, FACES = '[[step]]\noperator = "people"\n', '[[step]]\noperator = "faces"\n'
+CODES = '[[step]]\noperator = "qr_codes"\n'
+
+
+@pytest.mark.parametrize(("rule", "more"), [("count", ""), ("line_crossing", LINE), ("zone", ZONE)])
+@pytest.mark.parametrize(("finder", "label"), [("people", "person"), ("faces", "face"), ("eyes", "eye")])
+def test_a_label_that_can_never_come_is_refused(rule: str, more: str, finder: str, label: str) -> None:
+    found = f'[[step]]\noperator = "{finder}"\nname = "finder"\n'
+    with pytest.raises(PipelineError) as refused:
+        parse(found + COUNTED.format(rule, "giraffe", more), "my.toml")
+    wanted = f'my.toml: step 3 "{rule}": label must be "{label}" or empty, step "finder" finds no \'giraffe\''
+    assert str(refused.value) == wanted
+    for right in (label, ""):
+        assert parse(found + COUNTED.format(rule, right, more)).steps
+
+
+def test_labels_are_those_of_the_finder_that_is_tracked() -> None:
+    assert parse(PEOPLE + FACES + COUNTED.format("count", "face", "")).steps
+    tracked = COUNTED.replace('"track"', '"track"\ninput = "people"').format("count", "face", "")
+    with pytest.raises(PipelineError, match="step \"people\" finds no 'face'"):
+        parse(PEOPLE + FACES + tracked)
+
+
+def test_a_tracker_of_another_package_may_give_other_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = BUILT_IN["track"]
+    tracker = PluginOperator(**{one.name: getattr(row, one.name) for one in fields(Operator)}, package="herd 1.0")
+    text = PEOPLE + COUNTED.format("count", "giraffe", "")
+    with pytest.raises(PipelineError, match="finds no 'giraffe'"):
+        parse(text)
+    monkeypatch.setattr(pipeline_file, "OPERATORS", {**BUILT_IN, "track": tracker})
+    assert parse(text).steps
+
+
+def test_any_label_is_taken_of_a_finder_whose_labels_are_not_known() -> None:
+    assert parse(CODES + COUNTED.format("count", "giraffe", "")).steps
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=range(len(REFUSED)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from streamproc.operators.preprocess import (
     otsu_threshold,
 )
 from streamproc.operators.tiling import split
-from tests.operators.pictures import KINDS, Cut, astronaut, cuts, photograph, plane
+from tests.operators.pictures import GALLERY, KINDS, Cut, astronaut, cuts, grey_picture, photograph, plane
 from tests.operators.tiled import assert_exact, assert_halo_is_needed, parameters, whole
 
 PREPROCESS = {row.name: row for row in ROWS}
@@ -59,6 +60,17 @@ def test_thresholded_tiles_join_to_the_thresholded_frame(
 def test_the_halo_is_no_larger_than_needed(block_size: int) -> None:
     row = PREPROCESS["adaptive_threshold"]
     assert_halo_is_needed(row, parameters(row, block_size=block_size))
+
+
+@pytest.mark.parametrize("block_size", [3, 11, 31, 63])
+def test_adaptive_thresholds_are_opencv_s_but_for_few_pixels_of_gaussian(block_size: int) -> None:
+    row = PREPROCESS["adaptive_threshold"]
+    ways = {"mean": (cv2.ADAPTIVE_THRESH_MEAN_C, 0, 0), "gaussian": (cv2.ADAPTIVE_THRESH_GAUSSIAN_C, 0.0003, 0.004)}
+    for name, (method, (kind, least, most)) in product(GALLERY, ways.items()):
+        picture = grey_picture(name, 640, 384)
+        params = parameters(row, method=method, block_size=block_size)
+        expected = cv2.adaptiveThreshold(picture, 255, kind, cv2.THRESH_BINARY, block_size, int(params["c"]))
+        assert least <= np.mean(adaptive_threshold(picture, params) != expected) <= most
 
 
 def test_gamma_bends_between_black_and_white() -> None:

@@ -332,14 +332,10 @@ def street(seed: int, frames: int = 250) -> Iterator[tuple[Named, Boxes]]:
         yield truth, boxes(*found)
 
 
-MOTA, IDF1, SWITCHES = (
-    0.86,
-    0.92,
-    1,
-)  # reached on eight seeds: 0.875 to 0.890, 0.933 to 0.942, 0; half of the misses are hidden
+MOTA, IDF1 = (0.875, 0.890), (0.933, 0.942)  # as the page of the operator says; half of the misses are hidden
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 def test_walkers_who_cross_and_are_hidden_keep_their_names(seed: int) -> None:
     memory: Memory = {}
     truth, told = [], []
@@ -347,9 +343,27 @@ def test_walkers_who_cross_and_are_hidden_keep_their_names(seed: int) -> None:
         truth.append(true)
         told.append(names(track(scene(sequence, found), memory, DEFAULTS)))
     reached = quality(truth, told)
-    assert reached.mota >= MOTA, reached
-    assert reached.idf1 >= IDF1, reached
-    assert reached.switches <= SWITCHES, reached
+    assert MOTA[0] <= round(reached.mota, 3) <= MOTA[1], reached
+    assert IDF1[0] <= round(reached.idf1, 3) <= IDF1[1], reached
+    assert reached.switches == 0, reached
+
+
+def test_at_a_cut_of_a_film_tracking_begins_anew() -> None:
+    memory: Memory = {}
+    told: list[tuple[int, str, str]] = []
+    other, same_place = (400.0, 200.0, 440.0, 280.0), moved(BOX, 62)
+    for sequence in range(50):
+        found = boxes(moved(BOX, 3 * sequence), (20.0, 20.0, 50.0, 80.0)) if sequence < 20 else boxes(other, same_place)
+        told += [(sequence, *one) for one in happened(track(scene(sequence, found), memory, DEFAULTS))]
+    new = [(sequence, subject) for sequence, what, subject in told if what == "new"]
+    ends = [(sequence, subject) for sequence, what, subject in told if what == "end"]
+    assert new == [(2, "0-0"), (2, "0-1"), (22, "20-0")]
+    assert ends == [(30, "0-1")]
+    assert set(memory_names(memory)) == {"0-0", "20-0"}
+
+
+def memory_names(memory: Memory) -> list[str]:
+    return [one["id"] for one in memory["tracks"]]
 
 
 # --- memory ---------------------------------------------------------------------------------------------------

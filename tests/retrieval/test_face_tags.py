@@ -354,6 +354,26 @@ def test_the_command_says_what_the_examples_are_good_for_and_tags_pictures(examp
     assert [face["name"] for face in told["pictures"][0]["faces"]] == ["eileen", "eileen"]
 
 
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_tagged(examples: Path, tmp_path: Path) -> None:
+    good, broken, last = tmp_path / "good.png", tmp_path / "broken.png", tmp_path / "last.png"
+    cv2.imwrite(str(good), astronaut())
+    cv2.imwrite(str(last), astronaut())
+    broken.write_bytes(good.read_bytes()[:999])
+    missing = tmp_path / "missing.png"
+    asked = ["face", "tag", str(examples), *map(str, (good, broken, missing, last))]
+    result = CliRunner().invoke(app, asked, env={"COLUMNS": "200"})
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert f"{good}: 1 face\n  eileen" in result.stdout
+    assert f"{last}: 1 face\n  eileen" in result.stdout
+    named = [line for line in result.stderr.splitlines() if line.startswith("left out: ")]
+    assert [str(path) in line for path, line in zip((broken, missing), named, strict=True)] == [True, True]
+    result = CliRunner().invoke(app, [*asked, "--json"])
+    told = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [picture["path"] for picture in told["pictures"]] == [str(good), str(last)]
+    assert [str(path) in line for path, line in zip((broken, missing), told["skipped"], strict=True)] == [True, True]
+
+
 def test_the_command_says_what_it_cannot_use(examples: Path, tmp_path: Path) -> None:
     for asked in ([str(tmp_path / "none")], [str(examples), str(tmp_path)]):
         result = CliRunner().invoke(app, ["face", "tag", *asked])
