@@ -177,9 +177,9 @@ class Lane:
                 if frame is not None:
                     self._room.leave(cost(frame))
                     _run_of(frame).held -= 1
-                self._in_service = self._room.waits
+                more = self._in_service = self._room.waits  # out of the lock another thread may be asked to serve
                 self._changed.notify_all()
-        return self._in_service
+        return more
 
     def _place(self, placed: _Placed) -> None:
         started_s = time.monotonic()

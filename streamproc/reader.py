@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from streamproc.wire import Headers
 _T = TypeVar("_T")
 _POLL_S = 0.2
 _ANSWER_S = 10.0
+_CLOSE_S = 5.0
 _NO_LEADER_YET = (  # a new topic, or a leader that has just changed
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -75,7 +77,9 @@ class TopicReader:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._consumer.close()
+        closing = threading.Thread(target=self._consumer.close, name="reader-close", daemon=True)
+        closing.start()  # librdkafka gives closing no time limit
+        closing.join(_CLOSE_S)
 
     def partitions(self) -> list[int]:
         """The topic's partitions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
+from streamproc.cli.interrupts import stop_on_signals
 from streamproc.cloudevents import structured_event
 from streamproc.errors import BadMessage, UsageError
 from streamproc.reader import Record, TopicReader
@@ -41,8 +42,23 @@ def events(
     if since_ms is not None and until_ms is not None and until_ms <= since_ms:
         raise UsageError(f"--to {until} is not after --from {since}")
     settings = settings_for(settings_file, bootstrap=bootstrap)
+    with stop_on_signals() as (stop, received):
+        records = read_events(
+            settings, camera=camera, since_ms=since_ms, until_ms=until_ms, follow=follow, stop=stop.is_set
+        )
+        shown = _show(records, camera=camera, as_json=as_json, stop=stop.is_set)
+    if received:
+        raise typer.Exit(128 + received[0])
+    if not shown and not as_json:
+        Console(stderr=True).print(f"no events{f' of camera {camera}' if camera else ''} on {settings.bootstrap}")
+
+
+def _show(records: Iterator[Record], *, camera: str | None, as_json: bool, stop: Callable[[], bool]) -> int:
+    """Print what are events; returns how many."""
     shown = 0
-    for record in read_events(settings, camera=camera, since_ms=since_ms, until_ms=until_ms, follow=follow):
+    for record in records:
+        if stop():
+            break
         try:
             event = structured_event(record.headers, record.value)
         except BadMessage as bad:
@@ -52,14 +68,19 @@ def events(
             continue
         shown += 1
         typer.echo(json.dumps(event) if as_json else _line(event))
-    if not shown and not as_json:
-        Console(stderr=True).print(f"no events{f' of camera {camera}' if camera else ''} on {settings.bootstrap}")
+    return shown
 
 
 def read_events(
-    settings: Settings, *, camera: str | None, since_ms: int | None, until_ms: int | None, follow: bool
+    settings: Settings,
+    *,
+    camera: str | None,
+    since_ms: int | None,
+    until_ms: int | None,
+    follow: bool,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Record]:
-    """Records of the events topic in a time range (record timestamps), then new ones if `follow`."""
+    """Records of the events topic in a time range (record timestamps), then new ones if `follow`, until `stop`."""
     with TopicReader(settings, Topics(settings.prefix).events) as reader:
         numbers = reader.partitions()
         if camera is not None:
@@ -73,7 +94,7 @@ def read_events(
         yield from reader.read(ranges)
         if follow and until_ms is None:
             starts = {number: end for number, (_, end) in ranges.items()}
-            yield from (record for record in reader.follow(starts, stop=lambda: False) if record is not None)
+            yield from (record for record in reader.follow(starts, stop=stop) if record is not None)
 
 
 def parse_time(text: str | None, *, now_s: float, name: str) -> int | None:

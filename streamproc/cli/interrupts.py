@@ -13,7 +13,7 @@ def stop_on_signals(told: Callable[[], None] = lambda: None) -> Iterator[tuple[t
     """The first signal sets the event, so that what is under way can be finished; the second ends at once.
 
     Args:
-        told: Called at the first signal, to say so.
+        told: Called at the first signal, on a thread of its own, to say so.
 
     Yields:
         The event, and a list that holds the number of the first signal once it came.
@@ -21,12 +21,16 @@ def stop_on_signals(told: Callable[[], None] = lambda: None) -> Iterator[tuple[t
     stop = threading.Event()
     received: list[int] = []
 
+    def act() -> None:
+        stop.set()
+        told()
+
     def handle(number: int, _frame: object) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        stop.set()
-        told()
+        # Not here: the main thread may be inside `stop.wait`, whose lock is not reentrant.
+        threading.Thread(target=act, name="signal", daemon=True).start()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
