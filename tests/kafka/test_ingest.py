@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from producers.ingest_run import Counts
 from streamproc import wire
 from streamproc.cloudevents import CAMERA_EVENT_TYPE, structured_event
 from streamproc.ledger import LedgerWriter, read_ledger
@@ -76,9 +77,11 @@ def test_four_cameras_one_dies_and_returns_and_the_list_is_edited(
         )
         with theatre:
 
+            def counts(name: str) -> Counts:
+                return next((one.counts for one in theatre.ingest.reports() if one.camera == name), Counts())
+
             def published(name: str) -> int:
-                found = [one for one in theatre.ingest.reports() if one.camera == name]
-                return found[0].counts.frames_published if found else 0
+                return counts(name).frames_published
 
             wait_until(lambda: min(map(published, "abcd")) > 10, "all give frames", timeout_s=10)
             stages["b"].mode = "ended"
@@ -89,6 +92,7 @@ def test_four_cameras_one_dies_and_returns_and_the_list_is_edited(
             theatre.write({"a": {}, "b": {}, "c": {"grid": "2x2"}})
             wait_until(lambda: any("removed d; changed c" in line for line in theatre.notices), "edit", timeout_s=5)
             wait_until(lambda: published("a") > before + 25, "a goes on", timeout_s=5)
+            wait_until(lambda: counts("c").runs == 2, "c gives frames anew", timeout_s=10)
         publisher.close(timeout_s=5)
     total, found = theatre.ended.total, read_ledger(file)
     assert total.balanced
