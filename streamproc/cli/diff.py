@@ -19,7 +19,8 @@ from rich.text import Text
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
 from streamproc.cli.events import parse_time
-from streamproc.cli.show import Archive, events_path, has_broker, open_sources, progress, sight_of, write_whole
+from streamproc.cli.show import Archive, events_path, has_broker, open_sources, progress, sight_of
+from streamproc.cli.writing import write_whole
 from streamproc.errors import CannotJudge, StreamprocError, UsageError
 from streamproc.settings import Settings
 from streamproc.topics import Topics

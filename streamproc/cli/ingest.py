@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import err, quiet, say
 from streamproc.settings import Settings, value_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from producers.sources import Source
     from streamproc.ledger import LedgerWriter
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 _SHOWN = 40  # cameras in the table; of more, those that are not online come first
 
 
@@ -76,7 +75,7 @@ def _run(
 
     halo = pipeline_for(pipeline).halo
     partitions = require_topics(settings)
-    told = _quiet if as_json else _say
+    told = quiet if as_json else say
     with (
         stop_on_signals() as (stop, received),
         exported(settings) as metrics,
@@ -183,11 +182,3 @@ def _drawn(reports: list[CameraReport]) -> Table:
     if len(running) > _SHOWN:
         table.caption = f"and {len(running) - _SHOWN} more"
     return table
-
-
-def _say(line: str) -> None:
-    err.print(line, markup=False)
-
-
-def _quiet(_line: str) -> None:
-    """With --json nothing but the result is printed."""

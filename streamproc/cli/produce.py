@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import err, quiet, say
 from streamproc.errors import DeliveryError, StreamprocError, UsageError
 from streamproc.model import CODECS, Codec
 from streamproc.provision import check_topics, require_topics
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from producers.runs import PublishReport
     from producers.sources import Source
     from streamproc.ledger import LedgerWriter
-
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def produce(
@@ -81,7 +79,7 @@ def produce(
     codec_chosen, grid_chosen, fps_chosen = parse_codec(codec), parse_grid(grid), parse_fps(fps)
     policy = parse_drop(drop)
     halo = pipeline_for(pipeline).halo
-    told = _quiet if as_json else _say
+    told = quiet if as_json else say
     with open_source(source, settings, tiles_pattern=tiles_pattern, notice=told) as opened:
         told(opened.describe())
         partitions = require_topics(settings)
@@ -133,7 +131,7 @@ def split(
     chosen = parse_grid(grid)
     if chosen is None:
         raise UsageError("--grid auto is for produce: write rows and columns, like 2x3")
-    pixels = read_picture(picture, max_pixels=settings.max_frame_pixels, notices=Notices(_say))
+    pixels = read_picture(picture, max_pixels=settings.max_frame_pixels, notices=Notices(say))
     written = write_tiles(pixels, chosen, out, name=picture.stem, force=force)
     height, width = pixels.shape[:2]
     typer.echo(f"{len(written)} tiles of {width}x{height} px in {out}: {written[0].name} to {written[-1].name}")
@@ -185,14 +183,6 @@ def _ledger(file: Path | None) -> AbstractContextManager[LedgerWriter | None]:
     from streamproc.ledger import LedgerWriter
 
     return nullcontext() if file is None else LedgerWriter(file)
-
-
-def _say(line: str) -> None:
-    err.print(line, markup=False)
-
-
-def _quiet(_line: str) -> None:
-    """With --json nothing but the result is printed."""
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.console import Console
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.events import parse_time
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.writing import write_whole
 from streamproc.errors import StreamprocError, UsageError
 from streamproc.settings import Settings
 from streamproc.topics import Topics
@@ -215,21 +216,6 @@ def _write_picture(out: Path, event: Mapping[str, Any], told: Told, sight: Sight
     else:
         picture = with_words(draw_sight(sight, told, edges=edges), words_of(event, told, sight))
     write_whole(out, encode(picture, "png"))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears when it is whole.
-
-    Raises:
-        StreamprocError: It cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StreamprocError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _facts(event: Mapping[str, Any], told: Told, sight: Sight, *, edges_line: str, out: Path) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import err, say
 from streamproc.errors import SinkUnavailable, UsageError
 from streamproc.settings import NAME_PATTERN, Settings
 from streamproc.topics import Topics
@@ -23,7 +23,6 @@ from streamproc.topics import Topics
 if TYPE_CHECKING:
     from streamproc.sinks import Address, Report
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 TargetUrl = Annotated[
     str | None,
     typer.Argument(
@@ -92,15 +91,15 @@ def sink(
         until_end=until_end,
         give_up_after_s=give_up_after,
     )
-    log = KafkaLog(settings, topics.events, group=f"{settings.prefix}sink-{named}", told=_say)
+    log = KafkaLog(settings, topics.events, group=f"{settings.prefix}sink-{named}", told=say)
     if not as_json:
-        _say(f"events of {topics.events} to {address.shown} as {named}")
+        say(f"events of {topics.events} to {address.shown} as {named}")
     with (
-        stop_on_signals(lambda: _say("stopping: what was read is written")) as (stop, received),
+        stop_on_signals(lambda: say("stopping: what was read is written")) as (stop, received),
         exported(settings) as metrics,
         _progress(quiet=as_json) as progress,
     ):
-        report = drive(log, target, options, metrics=metrics, stop=stop.is_set, told=_say, progress=progress)
+        report = drive(log, target, options, metrics=metrics, stop=stop.is_set, told=say, progress=progress)
     _tell(report, address, named, as_json=as_json)
     if received:
         raise typer.Exit(128 + received[0])
@@ -163,10 +162,6 @@ def _tell(report: Report, address: Address, name: str, *, as_json: bool) -> None
     }
     said = "".join(f", {count} {what}" for what, count in more.items() if count)
     typer.echo(f"{report.written} events written to {address.shown}{said}; {report.behind} records left")
-
-
-def _say(line: str) -> None:
-    err.print(line, markup=False)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamproc.cli.connect import Json, SettingsFile, settings_for
-from streamproc.errors import StreamprocError, UsageError
+from streamproc.cli.writing import write_whole
+from streamproc.errors import UsageError
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -39,7 +39,7 @@ def stitch(
     notices = Notices(lambda line: err.print(escape(line)))
     frames = [read_picture(path, max_pixels=settings.max_frame_pixels, notices=notices) for path in pictures]
     panorama = join(frames, features=features, least_matches=least_matches)
-    _write(out, encode(panorama.pixels, "png"))
+    write_whole(out, encode(panorama.pixels, "png"))
     height, width = panorama.pixels.shape[:2]
     placed = list(zip(pictures, panorama.places, panorama.homographies, strict=True))
     if as_json:
@@ -66,16 +66,3 @@ def stitch(
     for first, second, points in panorama.joints:
         typer.echo(f"{pictures[first].name} and {pictures[second].name} agree on {points} points")
     typer.echo(f"panorama  {out}, {width}x{height} px")
-
-
-def _write(out: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        try:
-            beside.write_bytes(data)
-            beside.replace(out)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise StreamprocError(f"{out} cannot be written: {error.strerror}") from None

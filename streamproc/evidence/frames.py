@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import zip_longest
 from typing import Any, Final, TypeAlias
 
 from streamproc import wire
@@ -15,13 +14,11 @@ from streamproc.model import FrameKey, Grid, Pixels, Rect, TileHeader
 from streamproc.operators.pixels import decode
 from streamproc.operators.tiling import cut, join
 from streamproc.reader import Record
-from streamproc.records import RecordSource
+from streamproc.records import RecordSource, rounds
 from streamproc.settings import Settings
 from streamproc.topics import tile_partition
 
-NEAR: Final = 200  # records between two ranges that are read through rather than passed over
 MAX_SPAN: Final = 100_000  # records of one partition between the first and the last tile of a frame
-_Spans: TypeAlias = dict[int, tuple[int, int]]
 _Held: TypeAlias = dict[int, tuple[TileHeader, bytes]]
 
 
@@ -186,13 +183,14 @@ def _wanted(data: Mapping[str, Any]) -> _Wanted:
 def _take(name: str, source: RecordSource, wanted: Sequence[_Wanted], *, max_frame_pixels: int) -> None:
     """Add the tiles that one place has."""
     frames = {one.key: one for one in wanted}
-    count = len(source.partitions())
+    held = source.partitions()
     for one in wanted:
-        one.partitions = count
+        one.partitions = len(held)
         one.told += _cut_off(name, source, one)
-    for ranges in rounds([one.offsets for one in wanted], source):
+    there = [{partition: span for partition, span in one.offsets.items() if partition in held} for one in wanted]
+    for ranges in rounds(there, source):
         for record in source.read(ranges):
-            header = _tile_of(record, frames, max_frame_pixels)
+            header = tile_of(record, frames, max_frame_pixels)
             if header is None:
                 continue
             found = frames[header.key]
@@ -234,35 +232,7 @@ def _begins(source: RecordSource, partition: int, low: int, high: int) -> str:
     return "holds nothing now"
 
 
-def rounds(offsets: Iterable[Mapping[int, tuple[int, int]]], source: RecordSource) -> Iterator[_Spans]:
-    """Ranges (first, one after the last) by partition that together hold all offsets, one range of each at a time."""
-    spans: dict[int, list[tuple[int, int]]] = {}
-    held = set(source.partitions())
-    for one in offsets:
-        for partition, span in one.items():
-            if partition in held:
-                spans.setdefault(partition, []).append(span)
-    merged = {partition: _within(_merged(found), source.bounds(partition)) for partition, found in spans.items()}
-    for column in zip_longest(*merged.values()):
-        yield {partition: span for partition, span in zip(merged, column, strict=True) if span is not None}
-
-
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1] + NEAR:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _within(spans: list[tuple[int, int]], bounds: tuple[int, int]) -> list[tuple[int, int]]:
-    clipped = ((max(bounds[0], start), min(bounds[1], end)) for start, end in spans)
-    return [(start, end) for start, end in clipped if start < end]
-
-
-def _tile_of(record: Record, wanted: Mapping[FrameKey, object], max_frame_pixels: int) -> TileHeader | None:
+def tile_of(record: Record, wanted: Mapping[FrameKey, object], max_frame_pixels: int) -> TileHeader | None:
     """The header of a record that is a whole tile of a wanted frame."""
     try:
         header = wire.read_tile_header(record.headers)

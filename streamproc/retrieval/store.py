@@ -51,6 +51,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     topic: str
     offsets: dict[str, tuple[int, int]]
 
+    @property
+    def spans(self) -> dict[int, tuple[int, int]]:
+        """The same as (first, one after the last)."""
+        return {int(partition): (first, last + 1) for partition, (first, last) in self.offsets.items()}
+
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What a vector belongs to.

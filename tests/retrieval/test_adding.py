@@ -12,8 +12,10 @@ from streamproc.errors import SourceError
 from streamproc.model import Grid, Pixels
 from streamproc.operators.embedding import embed
 from streamproc.reader import Record
+from streamproc.records import NEAR, rounds
 from streamproc.retrieval import Added, Match, add_events, add_pictures, frames, pixels_of, reading, writing
 from streamproc.retrieval.adding import GONE, KNOWN, NO_EVENT, NOT_COMPLETE, inside, part_of, picture_files
+from streamproc.retrieval.store import Source
 from streamproc.settings import load_settings
 from tests.retrieval.material import PHOTOGRAPHS, Log, brighter, found, grey, jpeg, photograph, shifted
 
@@ -181,7 +183,7 @@ def test_memory_is_bounded_and_far_records_are_not_read(
     monkeypatch.setattr(frames, "BATCH_BYTES", 3 * 160 * 96 * 2)
     for sequence, name in enumerate(PHOTOGRAPHS):
         log.add(frame(name), sequence)
-        log.add_noise(frames.NEAR + 10)
+        log.add_noise(NEAR + 10)
     assert add(log, tmp_path).entries == 10
     assert log.records_read == 40
     assert len(log.reads) == 10  # two frames a batch, far from each other
@@ -205,7 +207,8 @@ def test_rounds_hold_all_offsets_that_are_left_each_once(spans: list[dict[str, t
             return low, 4000
 
     seen: dict[int, list[int]] = {}
-    for ranges in frames.rounds(spans, Bounds()):  # type: ignore[arg-type]  # all that is asked
+    asked = [Source(topic="tiles", offsets=span).spans for span in spans]
+    for ranges in rounds(asked, Bounds()):  # type: ignore[arg-type]  # all that is asked
         assert ranges
         for partition, (first, end) in ranges.items():
             assert low <= first < end <= 4000

@@ -16,7 +16,8 @@ from confluent_kafka.admin import AdminClient
 from streamproc.cli.events import read_events
 from streamproc.operators.embedding import embed
 from streamproc.publisher import Publisher
-from streamproc.retrieval import add_events, frames, pixels_of, reading, writing
+from streamproc.records import NEAR
+from streamproc.retrieval import add_events, pixels_of, reading, writing
 from streamproc.retrieval.adding import GONE
 from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition
@@ -56,7 +57,7 @@ def test_frames_of_a_broker_are_indexed_found_and_shown_until_retention_takes_th
     for sequence, name in enumerate(PHOTOGRAPHS):
         log.add(photograph(name), sequence, objects=[found("thing", (10, 10, 90, 70))])
         if sequence == 4:
-            log.add_noise(frames.NEAR + 1)
+            log.add_noise(NEAR + 1)
     send(settings, log)
 
     def add(of: str) -> tuple[int, dict[str, int]]:
