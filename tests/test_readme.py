@@ -80,9 +80,9 @@ def test_each_make_target_and_each_extra_of_the_readme_exists() -> None:
     wanted = [words[2] for words in SHELL if words[:2] == ["pip", "install"]]
     assert wanted
     for requirement in wanted:
-        name, _, extra = requirement.rstrip("]").partition("[")
+        name, _, extras = requirement.rstrip("]").partition("[")
         assert name == project["name"]
-        assert not extra or extra in project["optional-dependencies"]
+        assert {extra for extra in extras.split(",") if extra} <= set(project["optional-dependencies"]), requirement
 
 
 def test_the_pipelines_of_the_readme_are_accepted(tmp_path: Path) -> None:
