@@ -25,7 +25,7 @@ demo: $(STAMP)        ## run everything at once on this machine; report in demo-
 
 test: $(STAMP)        ## all tests, on a real broker
 	$(BIN)/python -m pytest $(UNIT) $(AT_ONCE)
-	$(BIN)/python -m pytest -m kafka
+	$(BIN)/python -m pytest -m kafka --durations=25
 
 unit: $(STAMP)        ## tests that need no broker
 	$(BIN)/python -m pytest $(UNIT) $(AT_ONCE)

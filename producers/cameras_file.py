@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from producers.changed_only import FULL_EVERY_S, LEVEL, LONGEST_FULL_S, ChangedOnly
 from producers.cutting import parse_grid
 from producers.sources.address import parse_address
 from producers.waiting import DropPolicy
@@ -78,6 +79,8 @@ class CameraSpec(BaseModel):
     Attributes:
         fps: Frames a second that are sent; `source` sends all a live source gives, and paces a film at its own speed.
         mask: Blacked out. include: All else is blacked out.
+        changed_only: Tiles that have not changed are sent as references to their pixels; for cameras that stand still.
+        change_level, full_every_s: What counts as a change, and how often all tiles are sent: see `ChangedOnly`.
         frozen_s: So long the very same picture, and a live camera counts as frozen.
         gap_s: So long without a frame is a gap that is told.
         clock_step_s: A jump of the camera's times that is told.
@@ -97,6 +100,9 @@ class CameraSpec(BaseModel):
     drop: DropPolicy = "drop-oldest"
     mask: tuple[Region, ...] = Field(default=(), max_length=_MAX_REGIONS)
     include: tuple[Region, ...] = Field(default=(), max_length=_MAX_REGIONS)
+    changed_only: Annotated[bool, Field(strict=True)] = False
+    change_level: float = Field(default=LEVEL, ge=0, le=255)
+    full_every_s: float = Field(default=FULL_EVERY_S, gt=0, le=LONGEST_FULL_S)
     frozen_s: _OffOrSeconds = 4.0
     gap_s: _OffOrSeconds = 2.0
     clock_step_s: _OffOrSeconds = 2.0
@@ -113,6 +119,13 @@ class CameraSpec(BaseModel):
         except UsageError as error:
             raise ValueError(str(error)) from None
         return value
+
+    @property
+    def changed(self) -> ChangedOnly | None:
+        """How only changed tiles are sent; None sends all."""
+        if not self.changed_only:
+            return None
+        return ChangedOnly(level=self.change_level, full_every_s=self.full_every_s)
 
     @property
     def cut(self) -> Grid | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from producers.changes import Bases, Canvas
 from producers.grids import Demand, GridChoice, choose_grid, finer, kilobytes, tile_halo
 from streamproc import wire
 from streamproc.errors import BadMessage, SourceError, UsageError
@@ -17,12 +19,17 @@ from streamproc.operators import pixels as pixel_ops
 from streamproc.operators import tiling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
+    from producers.changed_only import ChangedOnly
+    from producers.changes import Base
     from streamproc.settings import Settings
 
 _MEASURE_PX = 2048  # larger frames are measured piece by piece; JPEG itself ends at 65500 px a side
 _TRIES = 6
+PATIENCE_S = 0.05  # where reading may wait: for the broker to acknowledge what a frame can refer to
+CHANGED_TILE_BYTES = 16_000
+"""Tiles aimed at where only changed ones are sent: the smaller they are, the less is sent again for a small thing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,16 +38,33 @@ class EncodedFrame:
 
     Attributes:
         key: Camera, run, sequence.
-        tiles: Header and encoded picture of each tile, row by row.
+        tiles: Header and encoded picture of each tile, row by row; empty for one that refers to an earlier record.
+        pixels: What the tiles show; where only changed tiles are sent, valid until the next frame is encoded.
+        held: Tiles that have changed and are sent as they were before.
     """
 
     key: FrameKey
     tiles: tuple[tuple[TileHeader, bytes], ...]
+    pixels: Pixels
+    held: int = 0
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all encoded pictures."""
         return sum(len(payload) for _, payload in self.tiles)
+
+    @property
+    def unchanged(self) -> int:
+        """Tiles without a picture of their own."""
+        return sum(header.same_as is not None for header, _ in self.tiles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    pixels: Pixels
+    same: Mapping[int, Base] = field(default_factory=dict)
+    bases: Collection[int] = ()
+    held: int = 0
 
 
 def encode_frame(
@@ -52,6 +76,9 @@ def encode_frame(
     codec: Codec,
     jpeg_quality: int,
     preview: bool = False,
+    same: Mapping[int, Base] | None = None,
+    bases: Collection[int] = (),
+    small: bool = False,
 ) -> list[tuple[TileHeader, bytes]]:
     """Cut and encode one frame.
 
@@ -63,6 +90,9 @@ def encode_frame(
         codec: How tiles are encoded.
         jpeg_quality: 1 to 100; for "jpeg" alone.
         preview: The frame was chosen for preview pictures.
+        same: Tiles, by their position, whose pixels stand in the log already.
+        bases: Tiles that later ones may refer to.
+        small: Fewer bytes count more than time.
 
     Raises:
         UsageError: The grid does not fit the frame.
@@ -74,8 +104,10 @@ def encode_frame(
     digest = wire.digest_frame(frame.pixels)
     tiles = []
     for index, window in enumerate(tiling.split(frame.pixels, grid, halo)):
-        payload = pixel_ops.encode(window.pixels, codec, jpeg_quality)
+        base = same.get(index) if same else None
+        payload = b"" if base is not None else pixel_ops.encode(window.pixels, codec, jpeg_quality, small=small)
         header = TileHeader(
+            schema=wire.TILE_SCHEMA if base is None else wire.REFERENCE_SCHEMA,
             camera=key.camera,
             run=key.run,
             sequence=key.sequence,
@@ -92,8 +124,11 @@ def encode_frame(
             pixel_format=pixel_format,
             tile_count=grid.count,
             frame_digest=digest,
-            payload_digest=wire.digest_payload(payload),
+            payload_digest=wire.digest_payload(payload) if base is None else base.payload_digest,
             preview=preview,
+            clock=frame.clock,
+            base=index in bases,
+            same_as=None if base is None else base.offset,
         )
         tiles.append((header, payload))
     return tiles
@@ -112,11 +147,13 @@ def measure(pixels: Pixels, codec: Codec, *, jpeg_quality: int) -> float:
     return total / area
 
 
-def fit_grid(pixels: Pixels, *, codec: Codec, halo: int, partitions: int, settings: Settings) -> GridChoice:
+def fit_grid(
+    pixels: Pixels, *, codec: Codec, halo: int, partitions: int, settings: Settings, target_bytes: int | None = None
+) -> GridChoice:
     """Choose a grid for frames like this one, and check it by encoding the tiles once.
 
     Uneven pictures have tiles far above the average; the choice is repeated with the densest tile found
-    until it fits.
+    until it fits. `target_bytes` takes the place of `Settings.target_tile_bytes`.
 
     Raises:
         UsageError: No grid keeps tiles under `Settings.max_tile_bytes`.
@@ -131,7 +168,7 @@ def fit_grid(pixels: Pixels, *, codec: Codec, halo: int, partitions: int, settin
         bytes_per_pixel=average,
         densest=average,
         partitions=partitions,
-        target_bytes=min(settings.target_tile_bytes, settings.max_tile_bytes),
+        target_bytes=min(target_bytes or settings.target_tile_bytes, settings.max_tile_bytes),
         max_bytes=settings.max_tile_bytes,
     )
     choice = choose_grid(demand)
@@ -164,6 +201,17 @@ class Cutter:
     Frames of another size get a grid of their own. When a tile comes out above `Settings.max_tile_bytes`,
     that frame and all later ones of its size take a finer grid.
 
+    Args:
+        settings: Sizes and quality.
+        codec: How tiles are encoded.
+        grid: Rows and columns; None chooses.
+        pipeline_halo: Pixels around a tile that the pipeline's operators need.
+        partitions: Of the tiles topic.
+        notice: Told of the grid and why.
+        changed: Send only tiles that have changed, the others as references; then frames must be encoded in their
+            order, one at a time, and `delivered` told of what was acknowledged. None sends all.
+        patience_s: Then wait up to so long, for each frame, until what it can refer to is acknowledged.
+
     Attributes:
         halo: Pixels that travel around each tile.
         last: The grid chosen last, None before the first frame.
@@ -178,6 +226,8 @@ class Cutter:
         pipeline_halo: int,
         partitions: int,
         notice: Callable[[str], None],
+        changed: ChangedOnly | None = None,
+        patience_s: float = 0.0,
     ) -> None:
         self.halo = tile_halo(pipeline_halo, codec)
         if self.halo > wire.MAX_HALO_PX:
@@ -189,6 +239,8 @@ class Cutter:
         self._choices: dict[tuple[int, ...], GridChoice] = {}
         self._lock = threading.Lock()
         self._notice = notice
+        self._canvas = None if changed is None else Canvas(changed)
+        self._bases, self._patience_s = Bases(), patience_s
         self.last: GridChoice | None = None
 
     def prepare(self, frame: Frame) -> GridChoice:
@@ -215,33 +267,75 @@ class Cutter:
         if self._asked is not None:
             tiling.cut(width, height, self._asked)
             return GridChoice(self._asked, f"grid {self._asked}: as asked")
-        return fit_grid(pixels, codec=self._codec, halo=self.halo, partitions=self._partitions, settings=self._settings)
+        return fit_grid(
+            pixels,
+            codec=self._codec,
+            halo=self.halo,
+            partitions=self._partitions,
+            settings=self._settings,
+            target_bytes=None if self._canvas is None else CHANGED_TILE_BYTES,
+        )
 
-    def encode(self, frame: Frame, key: FrameKey, *, preview: bool = False) -> EncodedFrame:
+    def delivered(self, sequence: int, index: int, offset: int) -> None:
+        """The broker has acknowledged a tile; told on any thread."""
+        if self._canvas is not None:
+            self._bases.delivered(index, sequence=sequence, offset=offset)
+
+    def encode(self, frame: Frame, key: FrameKey, *, preview: bool = False, pressure: float = 0.0) -> EncodedFrame:
         """Encode one frame in the grid for its size, or in a finer one if a tile would be too large.
+
+        Args:
+            frame: Pixels and capture time.
+            key: Camera, run and sequence.
+            preview: The frame was chosen for preview pictures.
+            pressure: How full the memory for what waits to be sent is, 0..1; see `Canvas.update`.
 
         Raises:
             SourceError: Even the finest grid has a tile above the limit.
             UsageError, BadPixels: As `encode_frame`.
         """
+        try:
+            return self._encode(frame, key, preview=preview, pressure=pressure)
+        except BaseException:
+            if self._canvas is not None:
+                self._canvas.forget()  # it shows what was never sent
+            raise
+
+    def _encode(self, frame: Frame, key: FrameKey, *, preview: bool, pressure: float) -> EncodedFrame:
         grid = self.prepare(frame).grid
         while True:
+            part = self._part(frame, grid, pressure)
             try:
                 tiles = encode_frame(
-                    frame,
+                    replace(frame, pixels=part.pixels),
                     key,
                     grid=grid,
                     halo=self.halo,
                     codec=self._codec,
                     jpeg_quality=self._settings.jpeg_quality,
                     preview=preview,
+                    same=part.same,
+                    bases=part.bases,
+                    small=self._canvas is not None,
                 )
             except BadMessage as error:
                 raise SourceError(f"frame {key.sequence} cannot be encoded: {error.detail}") from None
             largest = max(len(payload) for _, payload in tiles)
             if largest <= self._settings.max_tile_bytes:
-                return EncodedFrame(key=key, tiles=tuple(tiles))
+                for index in part.bases:
+                    self._bases.sending(index, sequence=key.sequence, payload_digest=tiles[index][0].payload_digest)
+                return EncodedFrame(key=key, tiles=tuple(tiles), pixels=part.pixels, held=part.held)
             grid = self._refine(frame, grid, largest=largest, sequence=key.sequence)
+
+    def _part(self, frame: Frame, grid: Grid, pressure: float) -> _Part:
+        """What of a frame is to be sent with its pixels."""
+        if self._canvas is None:
+            return _Part(pixels=frame.pixels)
+        update = self._canvas.update(frame, grid, self.halo, now_s=time.monotonic(), pressure=pressure)
+        bases = {index for index, changed in enumerate(update.changed) if changed}
+        rest = [index for index in range(grid.count) if index not in bases]
+        same = self._bases.await_delivery(rest, longest_s=self._patience_s)
+        return _Part(pixels=update.pixels, same=same, bases=bases, held=update.held)
 
     def _refine(self, frame: Frame, grid: Grid, *, largest: int, sequence: int) -> Grid:
         height, width = frame.pixels.shape[:2]

@@ -197,9 +197,18 @@ class Health:
         self._last_ns = 0
         self._picture: bytes | None = None
         self._same_since_s = 0.0
+        self._steady = True
 
-    def connected(self, now_s: float, *, waited_s: float, fps: float | None) -> None:
-        """A connection begins: times are counted anew. Arguments as of `frame`; `fps` is the source's word or None."""
+    def connected(self, now_s: float, *, waited_s: float, fps: float | None, steady: bool = True) -> None:
+        """A connection begins: times are counted anew.
+
+        Args:
+            now_s: When.
+            waited_s: As of `frame`.
+            fps: The source's word, None if it says nothing.
+            steady: Frames are expected all the time, as of a camera. Of others nothing is told but their speed.
+        """
+        self._steady = steady
         self._clocks.begin()
         self._speed.begin(now_s - waited_s, fps)
         self._same_since_s = now_s
@@ -216,6 +225,9 @@ class Health:
         """
         found: list[Finding] = []
         own_s = now_s - waited_s
+        if not self._steady:
+            self._speed.frame(own_s)
+            return found
         if self._gap_s and self._last_s is not None and own_s - self._last_s >= self._gap_s:
             found.append(self._gap(own_s - self._last_s, wall_ns))
         self._last_s, self._last_ns = own_s, wall_ns

@@ -113,6 +113,7 @@ class Ingest:
     Args:
         file: The list, watched for changes.
         cameras: What it says now.
+        seen: Its `signature` from before that was read, so that no change made meanwhile is missed.
         read: Reads it again.
         outlet: Shared by all cameras; its `stop` ends `run`.
         open_camera: Makes a camera's source.
@@ -123,12 +124,13 @@ class Ingest:
         file: Path,
         cameras: Mapping[str, CameraSpec],
         *,
+        seen: object,
         read: Callable[[Path], dict[str, CameraSpec]],
         outlet: Outlet,
         open_camera: OpenCamera,
     ) -> None:
         self._file, self._read, self._outlet, self._open = file, read, outlet, open_camera
-        self._watch = FileWatch(signature(file))
+        self._watch = FileWatch(seen)
         self._wanted = dict(cameras)
         self._running: dict[str, Camera] = {}
         self._leaving: list[tuple[Camera, float]] = []  # and when each is given up

@@ -10,18 +10,18 @@ import logging
 import random
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from producers.health import Health
 from producers.ingest_lane import Lane
 from producers.ingest_mask import Mask
 from producers.keeping import Keeping
-from producers.pacing import Pacer, frames_a_second
+from producers.pacing import Pacer, StreamPacer, frames_a_second
 from producers.sources.live import LiveSource
 from streamproc import wire
 from streamproc.cloudevents import CameraEvent
-from streamproc.errors import CameraLost, LedgerError, StreamprocError
+from streamproc.errors import CameraLost, LedgerError, SourceEnded, StreamprocError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +43,20 @@ _GRACE_S = 1.0  # over the source's own time limits
 
 class _Frozen(StreamprocError):
     """A live source gives the very same picture for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """Why a connection ended.
+
+    Attributes:
+        words: For a person.
+        final: It is not opened again.
+    """
+
+    reason: OfflineReason
+    words: str
+    final: bool = False
 
 
 class OpenCamera(Protocol):
@@ -117,6 +131,8 @@ class Camera:
         self._source: Source | None = None
         self._waiting_since_s: float | None = None  # for a frame
         self._stalled = False
+        self._begun = False  # what has an end has given a frame: it is not read from its beginning again
+        self._frozen_s = 0.0  # so long the very same picture, and it counts as frozen
         self._frozen: bytes | None = None  # the picture it froze at
         self._lane = Lane(spec, outlet)
         self.reconnects = 0
@@ -191,21 +207,21 @@ class Camera:
             self._stop_reason = self._stop_reason if self._stop.is_set() else "ended"
             self.last_reason = self._stop_reason
             return False
-        reason, words = lost
         self.fps = None
-        self.last_reason = reason
+        self.last_reason = lost.reason
         metrics = self._outlet.metrics
         metrics.camera_up.labels(self._label).set(0)
-        metrics.camera_lost.labels(self._label, reason).inc()
-        what_next = self._keeping.lost(time.monotonic(), reason, chance=self._chance())
+        metrics.camera_lost.labels(self._label, lost.reason).inc()
+        what_next = self._keeping.lost(time.monotonic(), lost.reason, chance=self._chance())
         if what_next.tell:
-            self._event("offline", {"reason": reason})
-            self._outlet.notice(f"camera {self.spec.name} is offline ({reason}): {words}")
+            self._event("offline", {"reason": lost.reason})
+            more = "; it is not read again" if lost.final else ""
+            self._outlet.notice(f"camera {self.spec.name} is offline ({lost.reason}): {lost.words}{more}")
         else:
-            log.info("camera %s is still offline (%s): %s", self.spec.name, reason, words)
-        return not self._stop.wait(what_next.after_s)
+            log.info("camera %s is still offline (%s): %s", self.spec.name, lost.reason, lost.words)
+        return not (lost.final or self._stop.wait(what_next.after_s))
 
-    def _session(self) -> tuple[OfflineReason, str] | None:
+    def _session(self) -> _Lost | None:
         """One connection; why it ended, None if it came to its proper end."""
         try:
             source = self._open(self.spec)
@@ -213,21 +229,25 @@ class Camera:
                 self._take(source)
                 self._read(source)
         except CameraLost as error:
-            return error.reason, str(error)
+            return _Lost(error.reason, str(error), final=self._begun)
         except _Frozen as error:
-            return "frozen", str(error)
+            return _Lost("frozen", str(error))
         except LedgerError:
             raise
+        except SourceEnded as error:
+            self._outlet.notice(f"camera {self.spec.name}: {error}")
+            return None
         except StreamprocError as error:
-            return "failed", str(error)
+            return _Lost("failed", str(error), final=self._begun)
         except Exception as error:  # noqa: BLE001 - a library's fault ends this try and nothing else
             # its text may hold a URL with a password
-            return "failed", f"reading it failed with {type(error).__name__}; please report this"
+            words = f"reading it failed with {type(error).__name__}; please report this"
+            return _Lost("failed", words, final=self._begun)
         finally:
             with self._lock:
                 self._source = self._waiting_since_s = None
         if self._stalled:
-            return "stalled", "it gave no frame in time: look at the camera"
+            return _Lost("stalled", "it gave no frame in time: look at the camera")
         return None
 
     def _take(self, source: Source) -> None:
@@ -243,14 +263,16 @@ class Camera:
             source.interrupt()
 
     def _read(self, source: Source) -> None:
-        live = isinstance(source, LiveSource)
-        lane = self._lane
+        live, lane = isinstance(source, LiveSource), self._lane
         lane.begin(live=live, stream_fps=source.fps if self.spec.fps == "max" else None)
-        if live:
-            self._health.connected(time.monotonic(), waited_s=lane.waited_s, fps=source.fps)
+        if isinstance(source, LiveSource):
+            steady = source.steady and not (source.bursts and self.spec.fps == "max")
+            self._health.connected(time.monotonic(), waited_s=lane.waited_s, fps=source.fps, steady=steady)
+            self._frozen_s = self.spec.frozen_s if steady else 0.0
         thinning = Thinning(_number(self.spec.fps)) if live else None
-        for frame in self._frames(source, live=live):
+        for frame in self._frames(source):
             now_s = time.monotonic()
+            self._begun = not live or source.length is not None
             if live:
                 self._examine(frame, now_s)
             elif (news := self._keeping.frame(now_s)) is not None:
@@ -260,16 +282,21 @@ class Camera:
             else:
                 lane.offer(replace(frame, pixels=self._mask.apply(frame)))
 
-    def _frames(self, source: Source, *, live: bool) -> Iterator[Frame]:
-        """Frames until the end or a stop; a live source gives the pace, for others it is kept."""
+    def _frames(self, source: Source) -> Iterator[Frame]:
+        """Frames until the end or a stop; a camera gives the pace, for films and what comes in bursts it is kept."""
+        live = isinstance(source, LiveSource)
         rate = None if live else frames_a_second(self.spec.fps, source.fps)
         pacer = Pacer(rate, now_s=time.monotonic, wait=self._stop.wait)
+        stream = StreamPacer(now_s=time.monotonic, wait=self._stop.wait)
         frames = iter(source)
         while pacer.wait_for_next():
             self._waiting_since_s = time.monotonic()
             frame = next(frames, None)
             self._waiting_since_s = None
             if frame is None or self._stop.is_set():
+                return
+            in_bursts = isinstance(source, LiveSource) and source.bursts and self.spec.fps != "max"
+            if in_bursts and not stream.wait_for(frame):
                 return
             yield frame
 
@@ -281,20 +308,20 @@ class Camera:
         """
         waited_s = self._lane.waited_s
         frozen_s, digest = 0.0, b""
-        if self.spec.frozen_s:
+        if self._frozen_s:
             digest = wire.digest_frame(frame.pixels)
             frozen_s = self._health.picture(now_s, digest)
         found = self._health.frame(
             now_s, frame.captured_ns, waited_s=waited_s, clock=frame.clock, wall_ns=time.time_ns()
         )
         self.fps = self._health.measured_fps(now_s, waited_s=waited_s)
-        if digest != self._frozen or not self.spec.frozen_s:
+        if digest != self._frozen or not self._frozen_s:
             self._frozen = None
             if (news := self._keeping.frame(now_s)) is not None:
                 self._came_up(frame, news)
         for finding in found:
             self._found(finding)
-        if self.spec.frozen_s and frozen_s >= self.spec.frozen_s:
+        if self._frozen_s and frozen_s >= self._frozen_s:
             self._frozen = digest
             raise _Frozen(f"it gave the very same picture for {frozen_s:.1f} s: look at the camera")
 

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producers.deliveries import SELDOM_S
+from producers.deliveries import SELDOM_S, Saved
 from producers.ingest_run import Counts, Run
 from producers.runs import new_run
 from producers.waiting import WaitingRoom, cost
@@ -99,7 +99,7 @@ class Lane:
     def thin(self, frame: Frame) -> None:
         """Count a frame that was read and is not wanted, because fewer a second are."""
         run = self._run_for(frame)
-        run.deliveries.thin(frame.captured_ns)
+        run.deliveries.thin(frame)
         self._release(run)
 
     def offer(self, frame: Frame) -> None:
@@ -112,11 +112,16 @@ class Lane:
         try:
             run.cutter.prepare(frame)
         except StreamprocError as error:
-            run.deliveries.spoil(frame.captured_ns, error)
+            run.deliveries.spoil(frame, error)
             self._release(run)
             raise
         placed = _Placed(
-            pixels=frame.pixels, captured_ns=frame.captured_ns, clock=frame.clock, keyframe=frame.keyframe, run=run
+            pixels=frame.pixels,
+            captured_ns=frame.captured_ns,
+            clock=frame.clock,
+            keyframe=frame.keyframe,
+            receipt=frame.receipt,
+            run=run,
         )
         self._place(placed)
 
@@ -196,15 +201,23 @@ class Lane:
         if wakes:
             self._outlet.crew.put(self)
         for gone in offer.dropped:
-            _run_of(gone).deliveries.drop(gone.captured_ns, self._spec.drop)
+            _run_of(gone).deliveries.drop(gone, self._spec.drop)
             self._release(_run_of(gone))
         if not (offer.taken or offer.dropped):
             self._unsent(placed)
 
     def _unsent(self, frame: Frame) -> None:
         run = _run_of(frame)
-        run.deliveries.unsent(frame.captured_ns, StreamprocError("reading ended before the frame was sent"))
+        run.deliveries.unsent(frame, StreamprocError("reading ended before the frame was sent"))
         self._release(run)
+
+    def _pressure(self) -> float:
+        """How full this camera's share of the memory is, 0..1; under `block` reading waits, and no tile is shed."""
+        if self._spec.drop == "block":
+            return 0.0
+        with self._changed:
+            waiting = self._room.held_bytes + self._queued_bytes()
+            return min(1.0, waiting / self._room.bound_bytes)
 
     def _queued_bytes(self) -> int:
         return self._outlet.sender.queued_bytes // self._lanes
@@ -283,15 +296,16 @@ class Lane:
         key = FrameKey(self._spec.name, run.id, run.numbered)
         try:
             preview = run.previews.chosen(run.numbered, frame.captured_ns)
-            encoded = run.cutter.encode(frame, key, preview=preview)
+            encoded = run.cutter.encode(frame, key, preview=preview, pressure=self._pressure())
         except StreamprocError as error:
-            run.deliveries.spoil(frame.captured_ns, error)
+            run.deliveries.spoil(frame, error)
             return
-        line = line_of(encoded.tiles[0][0], frame.pixels) if self._outlet.ledger is not None else None
+        line = line_of(encoded.tiles[0][0], encoded.pixels) if self._outlet.ledger is not None else None
         try:
-            run.deliveries.expect(key, len(encoded.tiles), line)
+            saved = Saved(encoded.unchanged, encoded.held)
+            run.deliveries.expect(key, len(encoded.tiles), line, saved=saved, receipt=frame.receipt)
         except LedgerError as error:
-            run.deliveries.unsent(frame.captured_ns, error)
+            run.deliveries.unsent(frame, error)
             raise
         run.numbered += 1
         for index, (header, payload) in enumerate(encoded.tiles):
@@ -303,14 +317,20 @@ class Lane:
 
     def _send(self, run: Run, index: int, header: TileHeader, payload: bytes) -> None:
         self._wait_to_send(run, len(payload))
-        deliveries, sequence, size = run.deliveries, header.sequence, len(payload)
+        sequence, size = header.sequence, len(payload)
+
+        def report(error: Exception | None, offset: int | None) -> None:
+            if error is None and offset is not None:
+                run.cutter.delivered(sequence, index, offset)
+            run.deliveries.report(sequence, size, error)
+
         self._outlet.sender.send(
             topic=self._topic,
             partition=tile_partition(self._spec.name, index, self._outlet.partitions),
             key=tile_key(header),
             value=payload,
             headers=tile_headers(header),
-            on_delivery=lambda error, _offset: deliveries.report(sequence, size, error),
+            on_delivery=report,
             timeout_s=self._outlet.settings.delivery_timeout_s,
         )
 

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from producers.cutting import Cutter
+from producers.cutting import PATIENCE_S, Cutter
 from producers.deliveries import Deliveries
 from producers.pacing import PreviewChoice
 
@@ -32,6 +32,8 @@ class Counts:
     frames_dropped: int = 0
     tiles_acked: int = 0
     tiles_failed: int = 0
+    tiles_unchanged: int = 0
+    tiles_shed: int = 0
     bytes: int = 0
     runs: int = 0
 
@@ -95,6 +97,8 @@ class Run:
             pipeline_halo=outlet.pipeline_halo,
             partitions=outlet.partitions,
             notice=notice,
+            changed=spec.changed,
+            patience_s=PATIENCE_S if spec.drop == "block" else 0.0,
         )
 
     def counts(self) -> Counts:
@@ -107,6 +111,8 @@ class Run:
             frames_dropped=made.frames_dropped,
             tiles_acked=made.tiles_acked,
             tiles_failed=made.tiles_failed,
+            tiles_unchanged=made.tiles_unchanged,
+            tiles_shed=made.tiles_shed,
             bytes=made.bytes_acked,
             runs=1,
         )

@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from producers.cutting import Cutter, EncodedFrame
-from producers.deliveries import Deliveries
+from producers.cutting import PATIENCE_S, Cutter, EncodedFrame
+from producers.deliveries import Deliveries, Saved
 from producers.pacing import Fps, Pacer, PreviewChoice, frames_a_second
 from producers.readahead import ReadAhead
 from producers.runs import PublishReport, new_run, require_name
@@ -33,6 +33,7 @@ from streamproc.wire import Headers, tile_headers
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from producers.changed_only import ChangedOnly
     from producers.sources.source import Notice, Source
     from streamproc.settings import Settings
 
@@ -93,6 +94,7 @@ def publish(
     drop: DropPolicy = "block",
     ledger: LedgerWriter | None = None,
     pipeline_halo: int = 0,
+    changed: ChangedOnly | None = None,
     sender: Sender | None = None,
     metrics: Metrics | None = None,
     stop: threading.Event | None = None,
@@ -115,6 +117,7 @@ def publish(
         drop: What becomes of frames while the broker takes less than the source gives.
         ledger: Told of each frame before its tiles are sent and when its fate is known; None keeps none.
         pipeline_halo: Pixels around a tile that the pipeline's operators need.
+        changed: Send only tiles that have changed, the others as references to their pixels; None sends all.
         sender: Where records go, not closed; None is a Publisher of its own.
         metrics: Counts frames and bytes there too; None keeps a registry nobody sees.
         stop: Set it to end the run: no more is read, what was read is sent and flushed.
@@ -139,6 +142,8 @@ def publish(
         pipeline_halo=pipeline_halo,
         partitions=partitions,
         notice=notice or log.info,
+        changed=changed,
+        patience_s=PATIENCE_S if drop == "block" else 0.0,
     )
     metrics = metrics or Metrics()
     own: Publisher | None = None
@@ -154,6 +159,7 @@ def publish(
         deliveries=Deliveries(metrics, camera=camera, run=run, ledger=ledger),
         stop=stop or threading.Event(),
         noted=ledger is not None,
+        in_order=changed is not None,
     )
     started_s = time.monotonic()
     ahead = publication.read_ahead(source, fps=fps, limit=limit, drop=drop)
@@ -183,6 +189,7 @@ class _Publication:
         deliveries: Deliveries,
         stop: threading.Event,
         noted: bool,
+        in_order: bool,
     ) -> None:
         self._settings = settings
         self._sender = sender
@@ -194,6 +201,7 @@ class _Publication:
         self._topic = Topics(settings.prefix).tiles
         self._deliveries = deliveries
         self._noted = noted
+        self._encoders = 1 if in_order else _ENCODE_THREADS
         self._most_queued_bytes = settings.producer_queue_bytes // 2  # the rest is for frames that may be dropped
         self._aborted = False
 
@@ -224,7 +232,7 @@ class _Publication:
         self._deliveries.give_up(f"topic {self._topic}: records were not acknowledged when the run ended")
         why = self._deliveries.problem or ahead.problem or StreamprocError("the run ended before the frame was sent")
         for frame in ahead.unsent():
-            self._deliveries.unsent(frame.captured_ns, why)
+            self._deliveries.unsent(frame, why)
 
     def read_ahead(self, source: Source, *, fps: Fps, limit: int | None, drop: DropPolicy) -> ReadAhead[_Ready]:
         """Reader of a source for this run, not started."""
@@ -238,26 +246,29 @@ class _Publication:
             return ending
 
         def encode(frame: Frame, sequence: int, preview: bool) -> _Ready:
-            encoded = self._cutter.encode(frame, FrameKey(self._camera, self._run, sequence), preview=preview)
-            return _Ready(encoded, line_of(encoded.tiles[0][0], frame.pixels) if self._noted else None)
+            waiting = 0 if drop == "block" else room.held_bytes + self._sender.queued_bytes
+            key, pressure = FrameKey(self._camera, self._run, sequence), min(1.0, waiting / room.bound_bytes)
+            encoded = self._cutter.encode(frame, key, preview=preview, pressure=pressure)
+            return _Ready(encoded, line_of(encoded.tiles[0][0], encoded.pixels) if self._noted else None)
 
+        room = WaitingRoom(
+            drop,
+            bound_bytes=self._settings.producer_queue_bytes,
+            most_frames=_BLOCK_FRAMES if drop == "block" else None,
+        )
         return ReadAhead(
             source,
-            room=WaitingRoom(
-                drop,
-                bound_bytes=self._settings.producer_queue_bytes,
-                most_frames=_BLOCK_FRAMES if drop == "block" else None,
-            ),
+            room=room,
             prepare=self._cutter.prepare,
             choose=lambda frame, sequence: previews.chosen(sequence, frame.captured_ns),
             encode=encode,
-            dropped=lambda frame: self._deliveries.drop(frame.captured_ns, drop),
+            dropped=lambda frame: self._deliveries.drop(frame, drop),
             queued_bytes=lambda: self._sender.queued_bytes,
             enough_bytes=self._most_queued_bytes // 2,
             pacer=Pacer(rate, now_s=time.monotonic, wait=wait),
             limit=limit,
             stop=self._ending,
-            threads=_ENCODE_THREADS,
+            threads=self._encoders,
         )
 
     def _ending(self) -> bool:
@@ -267,12 +278,13 @@ class _Publication:
         """Hand all tiles of a frame over; False when the run has to end."""
         key, tiles = ready.encoded.key, ready.encoded.tiles
         if self._deliveries.problem is not None:
-            self._deliveries.unsent(frame.captured_ns, self._deliveries.problem)
+            self._deliveries.unsent(frame, self._deliveries.problem)
             return False
         try:
-            self._deliveries.expect(key, len(tiles), ready.line)
+            saved = Saved(ready.encoded.unchanged, ready.encoded.held)
+            self._deliveries.expect(key, len(tiles), ready.line, saved=saved, receipt=frame.receipt)
         except LedgerError as error:
-            self._deliveries.unsent(frame.captured_ns, error)
+            self._deliveries.unsent(frame, error)
             return False
         for index, (header, payload) in enumerate(tiles):
             try:
@@ -291,12 +303,14 @@ class _Publication:
             key=tile_key(header),
             value=payload,
             headers=tile_headers(header),
-            on_delivery=self._reporter(header.sequence, len(payload)),
+            on_delivery=self._reporter(header.sequence, index, len(payload)),
             timeout_s=self._settings.delivery_timeout_s,
         )
 
-    def _reporter(self, sequence: int, size: int) -> Callable[[Exception | None, int | None], None]:
-        def report(error: Exception | None, _offset: int | None) -> None:
+    def _reporter(self, sequence: int, index: int, size: int) -> Callable[[Exception | None, int | None], None]:
+        def report(error: Exception | None, offset: int | None) -> None:
+            if error is None and offset is not None:
+                self._cutter.delivered(sequence, index, offset)
             self._deliveries.report(sequence, size, error)
 
         return report
@@ -343,6 +357,8 @@ class _Publication:
             frames_dropped=counts.frames_dropped,
             tiles_acked=counts.tiles_acked,
             tiles_failed=counts.tiles_failed,
+            tiles_unchanged=counts.tiles_unchanged,
+            tiles_shed=counts.tiles_shed,
             bytes=counts.bytes_acked,
             seconds=seconds,
             stopped=self._stop.is_set(),

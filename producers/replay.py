@@ -4,7 +4,7 @@ Pixels are neither decoded nor encoded. One thread reads ahead, a window of time
 caller's waits until a record is due (`replay_pace`), renames it (`replay_records`) and sends it. Record timestamps are
 those of sending: retention looks at the newest of a segment, so records with old ones would be deleted as soon as their
 segment is full. The capture time stands in the header. Whatever ends a replay, it ends on a whole frame, as far as the
-log has it.
+log has it and reading goes on: a stop waits for no more than `_FINISH_S`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from producers.replay_choice import Choice
 from producers.replay_frames import FrameBook
 from producers.replay_order import Ranges, Timed, Window, in_time_order
 from producers.replay_pace import Lateness, Pace
+from producers.replay_pixels import OwnPixels
 from producers.replay_records import headers_of, key_of, partition_of, require_enough_partitions, run_name
 from producers.replay_report import Replayed, ReplayReport
 from producers.replay_window import Ahead
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from streamproc.records import RecordSource
     from streamproc.settings import Settings
 
+_FINISH_S = 2.0  # longest reading on, after a stop, for the rest of frames that were begun
 _STOP_S = 10.0  # longest flush after Ctrl-C or a failure
 _SLICE_S = 0.1  # of waiting, between looks at `stop` and `pause`
 _PAUSE_SLICE_S = 0.01
@@ -122,7 +124,7 @@ def replay(
     """
     of = max(source.partitions(), default=-1) + 1
     require_enough_partitions(source=source.topic, of=of, target=target.topic, to=target.partitions)
-    started_s = time.monotonic()
+    started_s, own_pixels = time.monotonic(), OwnPixels(source)
     publisher = Publisher(settings, client_id="streamproc-replay").start()
     run = _Replay(
         choice,
@@ -139,12 +141,12 @@ def replay(
         told=Replayed(total=sum(end - first for first, end in ranges.values()), tell=on_progress),
     )
     try:
-        with Ahead(in_time_order(source, ranges, take=choice.take)) as ahead:
+        with Ahead(lambda over: own_pixels.of(in_time_order(source, ranges, take=choice.take, stop=over))) as ahead:
             run.send_all(ahead)
         run.flush()
     finally:
         publisher.close(timeout_s=0)
-    return run.report(source.topic, seconds=time.monotonic() - started_s)
+    return run.report(source.topic, left_out=own_pixels.left_out, seconds=time.monotonic() - started_s)
 
 
 class _Replay:
@@ -173,7 +175,9 @@ class _Replay:
         self._may_begin, self._on_sent, self._told = may_begin, on_sent, told
         self._book = FrameBook()
         self._runs: dict[tuple[str, str], str] = {}
+        self._firsts: dict[tuple[str, str], int] = {}  # lowest sequence of each original run, as far as is known
         self._ending = False
+        self._ended_s: float | None = None  # since then no other frame is begun
         self._next_ns: int | None = None
         self._problem: StreamprocError | None = None
 
@@ -181,12 +185,39 @@ class _Replay:
         """Send what is read until it ends or a record fails."""
         try:
             for window in ahead:
-                if not self._send_window(window):
+                if (window is not None and not self._send_window(window)) or self._is_over(window):
                     return
+                self._told.now(time.monotonic(), paused=self._control.is_paused, frames=self._book.complete)
         except StreamprocError as error:
             self._problem = self._problem or error
 
+    def _is_over(self, window: Window | None) -> bool:
+        """Whether nothing more is to be sent, after a window (None: none is read yet)."""
+        if not self._must_end():
+            return False
+        now_s = time.monotonic()
+        self._ended_s = self._ended_s or now_s
+        is_late = now_s - self._ended_s > _FINISH_S
+        is_open = self._book.finishing(0 if window is None else window.until_ms)
+        if not self._stop.is_set():
+            return is_late and not is_open  # for a while it is looked where to go on
+        if is_open and not is_late:
+            return False
+        if self._next_ns is None:  # no other frame was met: behind the last one, in whole microseconds
+            last_ns = self._told.last_ns
+            self._next_ns = self._choice.from_ns if last_ns is None else (last_ns // 1000 + 1) * 1000
+        return True
+
+    def _must_end(self) -> bool:
+        """Whether no other frame is to be begun."""
+        full = self._limit is not None and self._book.begun >= self._limit
+        self._ending = self._ending or full or self._stop.is_set()
+        return self._ending
+
     def _send_window(self, window: Window) -> bool:
+        for header in (timed.header for timed in window.records):
+            run = (header.camera, header.run)
+            self._firsts[run] = min(header.sequence, self._firsts.get(run, header.sequence))
         share = window.passed / max(1, len(window.records))
         self._told.passed += 0 if window.records else window.passed
         for timed in window.records:
@@ -199,9 +230,8 @@ class _Replay:
     def _step(self, timed: Timed) -> bool:
         """Send one record when it is due; False when nothing more is to be sent."""
         known = self._book.knows(timed.header.key)
-        if not known and not self._ending:
-            full = self._limit is not None and self._book.begun >= self._limit
-            self._ending = full or self._stop.is_set() or not self._may_begin(timed.header.key)
+        if not known and not self._must_end():
+            self._ending = not self._may_begin(timed.header.key)
         if not self._wait_until_due(timed) and not known:
             self._ending = True
         if self._ending and not known:
@@ -231,6 +261,7 @@ class _Replay:
     def _send(self, timed: Timed) -> None:
         record, header = timed.record, timed.header
         run = self._run_of(header.key)
+        first = header.sequence if self._target.apart else self._firsts[header.camera, header.run]
         size = len(record.value)
         self._wait_for_room(size)
         self._publisher.send(
@@ -238,7 +269,7 @@ class _Replay:
             partition=partition_of(record, header, of=self._of, to=self._target.partitions),
             key=key_of(record, header, run=run),
             value=None if "value" in record.nulls else record.value,
-            headers=headers_of(record, header, run=run),
+            headers=headers_of(record, header, run=run, first=first),
             on_delivery=self._reported,
             timeout_s=self._settings.delivery_timeout_s,
         )
@@ -284,7 +315,7 @@ class _Replay:
                 )
                 return
 
-    def report(self, source: str, *, seconds: float) -> ReplayReport:
+    def report(self, source: str, *, left_out: int, seconds: float) -> ReplayReport:
         """What became of it."""
         return ReplayReport(
             source=source,
@@ -298,6 +329,7 @@ class _Replay:
             tiles_acked=self._publisher.acked,
             duplicates=self._book.duplicates,
             unreadable=self._choice.unreadable,
+            left_out=left_out,
             bytes=self._told.bytes,
             first_ns=self._told.first_ns,
             last_ns=self._told.last_ns,

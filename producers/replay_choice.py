@@ -14,13 +14,13 @@ import msgspec
 from producers.replay_frames import FRAME_MS
 from producers.replay_order import Ranges
 from producers.replay_records import is_replay
+from producers.replay_span import around, everything
 from streamproc.cloudevents import emitted
 from streamproc.errors import BadMessage, BrokerError, UsageError
 from streamproc.model import FrameKey, TileHeader
 from streamproc.records import Record, RecordSource
 from streamproc.wire import read_tile_header
 
-SLACK_S = 60.0
 MAX_FRAMES = 200_000
 """Most frames that can be named by offsets."""
 
@@ -108,40 +108,6 @@ def parse_offsets(texts: Iterable[str]) -> dict[int, tuple[int, int]]:
             raise UsageError(f"--offsets {text!r}: partition {number} is named twice")
         ranges[number] = (first, last + 1)
     return ranges
-
-
-def everything(source: RecordSource) -> dict[int, tuple[int, int]]:
-    """All that a source holds now."""
-    return {number: source.bounds(number) for number in source.partitions()}
-
-
-def around(source: RecordSource, *, since_ms: int | None, until_ms: int | None) -> dict[int, tuple[int, int]]:
-    """Where records of a span of record time stand; None has no bound on that side."""
-    ranges = {}
-    for number, (low, high) in everything(source).items():
-        first = low if since_ms is None else max(low, source.offset_at(number, since_ms=max(0, since_ms)))
-        end = high if until_ms is None else min(high, source.offset_at(number, since_ms=max(0, until_ms) + 1))
-        ranges[number] = (first, max(first, end))
-    return ranges
-
-
-def around_captures(
-    source: RecordSource, *, from_ns: int | None, to_ns: int | None, slack_s: float
-) -> dict[int, tuple[int, int]]:
-    """Where frames of a span of capture time are looked for.
-
-    Args:
-        source: Of the records.
-        from_ns: First capture time.
-        to_ns: The one after the last.
-        slack_s: Longest time between a frame's capture time and its record's timestamp, either way.
-    """
-    slack_ms = int(slack_s * 1000)
-    return around(
-        source,
-        since_ms=None if from_ns is None else from_ns // 10**6 - slack_ms,
-        until_ms=None if to_ns is None else to_ns // 10**6 + slack_ms,
-    )
 
 
 def by_offsets(

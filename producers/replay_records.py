@@ -1,7 +1,8 @@
 """A record of the log as it is sent again: pure.
 
 Key, value and headers stay as they are, duplicates and nulls too, but for what names the run: the `tile` header, the
-key `camera/run/row/col`, and the trace that is made of camera, run and sequence. Where the record stood, headers tell:
+key `camera/run/row/col`, and the trace that is made of camera, run and sequence. The `tile` header also says with which
+frame the new run begins, and refers to no other record's pixels. Where the record stood, headers tell:
 
 | header | says |
 |---|---|
@@ -21,7 +22,7 @@ from streamproc.errors import BrokerError
 from streamproc.model import TileHeader
 from streamproc.records import Record
 from streamproc.topics import tile_key, tile_partition
-from streamproc.wire import TILE_HEADER, RawHeaders, traceparent
+from streamproc.wire import TILE_HEADER, TILE_SCHEMA, RawHeaders, traceparent
 
 ORIGIN_RUN = "origin_run"
 _ORIGIN = ("origin_topic", "origin_partition", "origin_offset", ORIGIN_RUN, "origin_timestamp_ms")
@@ -54,19 +55,20 @@ def key_of(record: Record, header: TileHeader, *, run: str) -> bytes | None:
     return tile_key(_renamed(header, run)) if record.key == tile_key(header) else record.key
 
 
-def headers_of(record: Record, header: TileHeader, *, run: str) -> RawHeaders:
+def headers_of(record: Record, header: TileHeader, *, run: str, first: int) -> RawHeaders:
     """The headers with another run, and where the record stood.
 
     Args:
         record: As it stands in the log.
         header: Its `tile` header.
         run: The new run.
+        first: Lowest sequence that is sent in that run.
     """
     trace = traceparent(header)
     kept: list[tuple[str, bytes | None]] = []
     for at, (name, value) in enumerate(record.headers):
         if name == TILE_HEADER:
-            kept.append((name, _with_run(value, run)))
+            kept.append((name, _with_run(value, run, first=first)))
         elif name == "traceparent" and value == trace:
             kept.append((name, traceparent(_renamed(header, run))))
         elif name not in _ORIGIN:  # of a replay that is replayed
@@ -93,9 +95,11 @@ def require_enough_partitions(*, source: str, of: int, target: str, to: int) -> 
         )
 
 
-def _with_run(packed: bytes, run: str) -> bytes:
+def _with_run(packed: bytes, run: str, *, first: int) -> bytes:
     fields: dict[str, Any] = msgspec.msgpack.decode(packed)  # as a map: fields that are not known here stay
-    return _pack.encode({**fields, "run": run})
+    if fields.get("same_as") is not None:  # an offset of the log it was read from; `base` still tells what it was
+        fields |= {"schema": TILE_SCHEMA, "base": True, "same_as": None}
+    return _pack.encode({**fields, "run": run, "first": first})
 
 
 def _renamed(header: TileHeader, run: str) -> TileHeader:

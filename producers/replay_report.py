@@ -102,9 +102,11 @@ class ReplayReport:
         tiles, tiles_acked: Records handed over, and acknowledged by the broker.
         duplicates: Tiles that the log has more than once; they were sent as often.
         unreadable: Records passed over because their header cannot be read: they belong to no camera.
+        left_out: Tiles that refer to another record's pixels, which are not kept any more.
         bytes: Of values.
         first_ns, last_ns: Earliest and latest capture time.
-        next_ns: Earliest capture time of a frame that was met and not sent, if it ended early; None else.
+        next_ns: Capture time to go on from, if it ended early: the earliest of a frame that was met and not sent, or
+            right behind the latest that was sent; None else.
         late_ms: Median and 95th percentile of how late records were sent, against their time in the log.
         slipped_s: Time by which it fell behind the log's pace for good.
         stopped: It was asked to stop.
@@ -122,6 +124,7 @@ class ReplayReport:
     tiles_acked: int
     duplicates: int
     unreadable: int
+    left_out: int
     bytes: int
     first_ns: int | None
     last_ns: int | None
@@ -160,6 +163,8 @@ class ReplayReport:
             told.append(f"{self.duplicates} tiles more than once in the log, sent as often")
         if self.unreadable:
             told.append(f"{self.unreadable} records without a readable header passed over: they belong to no camera")
+        if self.left_out:
+            told.append(f"{self.left_out} tiles left out: the records with their pixels are no longer kept")
         if self.slipped_s:
             told.append(f"fell {self.slipped_s:.1f} s behind the log's pace: reading or the broker was too slow for it")
         if self.next_ns is not None:
@@ -170,8 +175,7 @@ class ReplayReport:
         """The same for machines."""
         plain = ("source", "target", "frames", "frames_complete", "tiles", "tiles_acked", "duplicates", "unreadable")
         return {
-            **{name: getattr(self, name) for name in plain},
-            "bytes": self.bytes,
+            **{name: getattr(self, name) for name in (*plain, "left_out", "bytes")},
             "runs": [{"camera": camera, "run": run, "as": new} for (camera, run), new in sorted(self.runs.items())],
             "one_run_for_each_frame": self.apart,
             "incomplete": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -15,12 +15,15 @@ _JOIN_S = 40.0  # a read that stalls gives up after 30 s; its source must not be
 
 
 class Ahead:
-    """Iterates windows while the next one is read; what reading raises is raised here.
+    """Iterates windows while the next one is read; None when there is none yet. What reading raises is raised here.
 
     At most three windows are held: the one that is sent, one that waits, one that is read. Use as a context manager.
+
+    Args:
+        windows: Opens them, given what to ask, often, whether reading is to end.
     """
 
-    def __init__(self, windows: Iterator[Window]) -> None:
+    def __init__(self, windows: Callable[[Callable[[], bool]], Iterator[Window]]) -> None:
         self._windows = windows
         self._ready: queue.Queue[Window | BaseException | None] = queue.Queue(maxsize=1)
         self._stop = threading.Event()
@@ -36,8 +39,15 @@ class Ahead:
         self._stop.set()
         self._thread.join(timeout=_JOIN_S)
 
-    def __iter__(self) -> Iterator[Window]:
-        while (found := self._ready.get()) is not None:
+    def __iter__(self) -> Iterator[Window | None]:
+        while True:
+            try:
+                found = self._ready.get(timeout=_SLICE_S)
+            except queue.Empty:
+                yield None
+                continue
+            if found is None:
+                return
             if isinstance(found, BaseException):
                 raise found
             yield found
@@ -45,7 +55,7 @@ class Ahead:
     def _read(self) -> None:
         last: BaseException | None = None
         try:
-            for window in self._windows:
+            for window in self._windows(self._stop.is_set):
                 if not self._put(window):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for

@@ -25,6 +25,8 @@ class PublishReport:
         frames_failed: Not acknowledged as a whole, or read and never sent because the run ended.
         frames_unknown: Of the failed, those that may stand in the log nevertheless.
         frames_dropped: Let go by the policy, never sent.
+        tiles_unchanged: Of acknowledged frames, tiles that were sent as references to their earlier pixels.
+        tiles_shed: Of those, tiles that have changed, and for which there was no room.
         bytes: Of acknowledged tiles' pictures.
         stopped: It was asked to stop.
         problem: What ended the run early, None if the source was read to its end (or the limit).
@@ -42,6 +44,8 @@ class PublishReport:
     frames_dropped: int
     tiles_acked: int
     tiles_failed: int
+    tiles_unchanged: int
+    tiles_shed: int
     bytes: int
     seconds: float
     stopped: bool
@@ -61,9 +65,10 @@ class PublishReport:
         speed = f"{self.frames_published / self.seconds:.1f} frames/s" if self.seconds > 0 else "at once"
         failed = f", {self.frames_failed} failed" if self.frames_failed else ""
         dropped = f", {self.frames_dropped} dropped" if self.frames_dropped else ""
+        unchanged = f" ({self.tiles_unchanged} unchanged)" if self.tiles_unchanged else ""
         return (
             f"{self.frames_published} of {self.frames_read} frames published{failed}{dropped}:"
-            f" {self.tiles_acked} tiles, {self.bytes / 1e6:.1f} MB in {self.seconds:.1f} s ({speed}),"
+            f" {self.tiles_acked} tiles{unchanged}, {self.bytes / 1e6:.1f} MB in {self.seconds:.1f} s ({speed}),"
             f" camera {self.camera}, run {self.run}"
         )
 

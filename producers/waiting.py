@@ -110,6 +110,11 @@ class WaitingRoom:
         return gone
 
     @property
+    def bound_bytes(self) -> int:
+        """What pixels held and records queued are to stay within."""
+        return self._bound_bytes
+
+    @property
     def waits(self) -> bool:
         """Some frame waits to be called."""
         return bool(self._waiting)

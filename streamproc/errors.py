@@ -28,7 +28,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-Reason = Literal["schema", "envelope", "length", "limits", "checksum", "codec", "decode", "halo", "pixels", "internal"]
+Reason = Literal[
+    "schema", "envelope", "length", "limits", "checksum", "base", "codec", "decode", "halo", "pixels", "internal"
+]
 """Why a message was refused. A closed set, so that it may be a metric label."""
 
 

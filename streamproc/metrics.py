@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 from wsgiref.simple_server import WSGIServer
@@ -51,18 +51,13 @@ class Metrics:
         self.frames_published = counter("frames_published", "Frames whose tiles were all acknowledged", "camera")
         self.frames_failed = counter("frames_failed", "Frames of which a tile was not acknowledged", "camera")
         self.frames_dropped = counter("frames_dropped", "Frames dropped by a policy, never sent", "camera", "reason")
+        self.tiles_unchanged = counter("tiles_unchanged", "Tiles sent as references to earlier pixels", "camera")
+        self.tiles_shed = counter("tiles_shed", "Changed tiles that were sent as they were before", "camera", "reason")
         self.published_bytes = counter("published_bytes", "Encoded tile bytes acknowledged", "camera")
-        # cameras
-        self.camera_up = gauge("camera_up", "1 while a camera gives frames, 0 while it does not", "camera")
-        self.camera_fps = gauge("camera_fps", "Frames a second that a camera gave over the last seconds", "camera")
-        self.camera_lost = counter("camera_lost", "Times a camera was lost or could not be opened", "camera", "reason")
-        self.camera_reconnects = counter("camera_reconnects", "Times a lost camera gave frames again", "camera")
-        self.camera_gaps = counter("camera_gaps", "Times without frames that were longer than they should be", "camera")
-        self.camera_gap_seconds = counter("camera_gap_seconds", "Length of those gaps together", "camera")
-        self.camera_clock_steps = counter("camera_clock_steps", "Jumps of the times that a camera gives", "camera")
-        self.camera_events_lost = counter("camera_events_lost", "Camera events that never reached the broker")
+        self._define_cameras(counter, gauge)
         # extract agents
         self.tiles_extracted = counter("tiles_extracted", "Tiles whose features were acknowledged")
+        self.tiles_recalled = counter("tiles_recalled", "Tiles whose results were known from the one they refer to")
         self.tile_bytes = counter("tile_bytes", "Encoded tile bytes read by extract agents")
         self.deadletters = counter("deadletters", "Messages sent to dead letters", "stage", "reason")
         self.decoders_lost = counter("decoders_lost", "Decoder processes lost to a picture", "ending")
@@ -85,6 +80,16 @@ class Metrics:
         self.buffer_bytes = gauge("buffer_bytes", "Bytes waiting inside this process", "buffer")
         self.rebalances = counter("rebalances", "Times this worker's partitions were assigned anew")
         self.build_info = gauge("build_info", "Version of streamproc, always 1", "version")
+
+    def _define_cameras(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        self.camera_up = gauge("camera_up", "1 while a camera gives frames, 0 while it does not", "camera")
+        self.camera_fps = gauge("camera_fps", "Frames a second that a camera gave over the last seconds", "camera")
+        self.camera_lost = counter("camera_lost", "Times a camera was lost or could not be opened", "camera", "reason")
+        self.camera_reconnects = counter("camera_reconnects", "Times a lost camera gave frames again", "camera")
+        self.camera_gaps = counter("camera_gaps", "Times without frames that were longer than they should be", "camera")
+        self.camera_gap_seconds = counter("camera_gap_seconds", "Length of those gaps together", "camera")
+        self.camera_clock_steps = counter("camera_clock_steps", "Jumps of the times that a camera gives", "camera")
+        self.camera_events_lost = counter("camera_events_lost", "Camera events that never reached the broker")
 
     def camera(self, name: str) -> str:
         """`name` as a label value, or `other` once `MAX_CAMERAS` different ones were seen."""

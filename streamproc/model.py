@@ -7,6 +7,7 @@ no second definition of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -97,14 +98,17 @@ class Frame:
         captured_ns: Wall clock at capture (or at reading, for files), nanoseconds since 1970. What a camera says is
             passed on as it is: it may jump, repeat or go back.
         clock: Where `captured_ns` comes from: `wall` is ours at reading, `pts` the stream's own time counted from ours
-            at its first frame, `rtcp` the camera's wall clock by its RTCP sender reports (RFC 3550, 6.4.1).
+            at its first frame, and anew when it is off by more than 3 s, `rtcp` the camera's wall clock by its RTCP sender reports (RFC 3550, 6.4.1).
         keyframe: It needs no other frame to be decoded; true where the source does not say.
+        receipt: Told once what became of the frame: true when all its tiles are in the log, false when it was dropped
+            or failed. Called on whichever thread learns of it; must be quick.
     """
 
     pixels: Pixels
     captured_ns: int
     clock: Clock = "wall"
     keyframe: bool = True
+    receipt: Callable[[bool], None] | None = None
 
 
 class TileHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +122,11 @@ class TileHeader(msgspec.Struct, frozen=True, kw_only=True):
         payload_digest: xxh3-64 of the record's value.
         preview: The frame was chosen for preview pictures (a few a second).
         key_id: Key of the encrypted payload; None for plain.
+        clock: Where `captured_ns` comes from; see `Frame`.
+        first: Lowest sequence of its run that was sent; above 0 where a run is replayed from its middle.
+        base: Later tiles of its place may refer to this one's pixels.
+        same_as: Set on a tile without a payload: its pixels are those of the `base` tile at this offset of the record's
+            own partition, which `payload_digest` belongs to.
     """
 
     schema: int = 1
@@ -140,6 +149,10 @@ class TileHeader(msgspec.Struct, frozen=True, kw_only=True):
     payload_digest: bytes
     preview: bool = False
     key_id: str | None = None
+    clock: Clock = "wall"
+    first: int = 0
+    base: bool = False
+    same_as: int | None = None
 
     @property
     def key(self) -> FrameKey:
@@ -372,12 +385,17 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FrameEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Data of `io.streamproc.frame.v1`: exactly one for each frame, whatever became of it."""
+    """Data of `io.streamproc.frame.v1`: exactly one for each frame, whatever became of it.
+
+    Attributes:
+        clock: Where `captured_ns` comes from; see `Frame`. Events from before it was told say nothing of it.
+    """
 
     camera: str
     run: str
     sequence: int
     captured_ns: int
+    clock: Clock = "wall"
     emitted_ns: int
     width: int
     height: int

@@ -34,6 +34,11 @@ _TOO_LATE = "topic {topic}: an earlier record was not delivered in time, no more
 # being created, or moves) is lost. Measured right after topics were made: 4 to 16 of 192 records in one start of five.
 UNCONFIRMED = "a record was taken for delivered, but no broker has confirmed it; it may be lost"
 _BATCH_BYTES = 1_000_000  # the broker judges batches: one record too large, and all records beside it are refused
+_RENEW_FIRST_S = 1.0
+_RENEW_LONGEST_S = 30.0
+_LOOK_S = 0.05
+_SELDOM_S = 60.0
+_LAST_REPORTS_S = 1.0
 _NO_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
 
@@ -50,6 +55,7 @@ class Publisher:
 
     Attributes:
         acked, failed: Records that ended so; together with the queue they are all that were sent.
+        fatal: What ended the idempotent producer for good, None while it lives: no record is taken any more.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class Publisher:
         self._sent = 0
         self.acked = 0
         self.failed = 0
+        self.fatal: str | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="publisher", daemon=True)
 
@@ -135,7 +142,7 @@ class Publisher:
 
         def report(error: KafkaError | None, message: Message) -> None:
             offset = None if error else message.offset()
-            problem = None if error is None else _problem(error, topic=topic, size=size)
+            problem = None if error is None else self._problem(error, topic=topic, size=size)
             if problem is None and offset is None:
                 problem = DeliveryError(f"topic {topic}: {UNCONFIRMED}")
             self._count(held, number, problem)
@@ -155,7 +162,8 @@ class Publisher:
                 time.sleep(_FULL_WAIT_S)
             except KafkaException as error:
                 self._unqueue(held, number)
-                raise RecordRefused(_explain(error.args[0], topic=topic, size=size)) from None
+                self._note_fatal(error.args[0])
+                raise _refusal(error.args[0])(_explain(error.args[0], topic=topic, size=size)) from None
             except RecordRefused:
                 self._unqueue(held, number)
                 raise
@@ -167,6 +175,18 @@ class Publisher:
             if self._given_up:
                 raise RecordRefused(_TOO_LATE.format(topic=topic))
             self._producer.produce(topic, value, key, **more)
+
+    def _problem(self, error: KafkaError, *, topic: str, size: int) -> DeliveryError:
+        """What a delivery report says."""
+        self._note_fatal(error)
+        # A missing topic proves nothing: a broker that comes back may say so for a moment, an earlier try in its log.
+        kind = RecordRefused if error.code() == KafkaError.MSG_SIZE_TOO_LARGE else DeliveryError
+        return kind(_explain(error, topic=topic, size=size))
+
+    def _note_fatal(self, error: Any) -> None:
+        is_fatal = isinstance(error, KafkaError) and (error.fatal() or error.code() == KafkaError._FATAL)
+        if is_fatal and self.fatal is None:
+            self.fatal = error.str()
 
     def flush(self, timeout_s: float) -> int:
         """Wait for the reports of all queued records; returns how many are still missing."""
@@ -268,15 +288,95 @@ class RenewablePublisher:
         return self._publisher.close(timeout_s=timeout_s)
 
 
+class LastingPublisher:
+    """A publisher that goes on for months. For any number of threads.
+
+    When its idempotent producer ends by a fatal error, a new one follows: what the old one has not delivered by then is
+    reported as failed, and nothing of it is sent again. A new one is made at most every second, and every 30 s where
+    each of them ends at once. Records for a topic that does not exist wait for it, as long as they may.
+
+    Args:
+        make: Makes a publisher, not started.
+        notice: Takes one line for the user.
+        stop: No record waits any more when it is set.
+    """
+
+    def __init__(self, make: Callable[[], Publisher], *, notice: Callable[[str], None], stop: threading.Event) -> None:
+        self._make, self._notice, self._stop = make, notice, stop
+        self._renewing = threading.Lock()
+        self._pause_s = _RENEW_FIRST_S
+        self._next_s = 0.0  # no other one is made before
+        self._tell_next_s: dict[str, float] = {}  # of each missing topic
+        self._publisher = make()
+
+    def start(self) -> Self:
+        """Start the polling thread."""
+        self._publisher.start()
+        return self
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of values sent and not yet reported."""
+        return self._publisher.queued_bytes
+
+    def send(self, *, timeout_s: float = 60, **record: Any) -> None:
+        """Queue one record; waits for room, for a producer that lives, and for the topic. See `Publisher.send`."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            publisher = self._living()
+            try:
+                publisher.send(**record, timeout_s=max(0.0, deadline_s - time.monotonic()))
+            except RecordRefused as refused:
+                missing = isinstance(refused, _NoTopic)
+                if missing:
+                    self._tell_missing(record["topic"], str(refused))
+                may_wait = missing or publisher.fatal is not None
+                if not may_wait or time.monotonic() >= deadline_s or self._stop.wait(_LOOK_S):
+                    raise
+            else:
+                return
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait for the reports of all queued records; returns how many are still missing."""
+        return self._publisher.flush(timeout_s)
+
+    def close(self, *, timeout_s: float) -> int:
+        """Flush, then stop polling; returns how many records have no report."""
+        return self._publisher.close(timeout_s=timeout_s)
+
+    def _living(self) -> Publisher:
+        with self._renewing:
+            old, now_s = self._publisher, time.monotonic()
+            if old.fatal is None or now_s < self._next_s:
+                return old
+            self._pause_s = _RENEW_FIRST_S if old.acked else min(2 * self._pause_s, _RENEW_LONGEST_S)
+            self._next_s = now_s + self._pause_s
+            old.flush(_LAST_REPORTS_S)  # what is under way may still be acknowledged
+            old.abandon()
+            self._publisher = self._make().start()
+            self._notice(f"the connection to the broker is made anew after a fatal error: {old.fatal}")
+            return self._publisher
+
+    def _tell_missing(self, topic: str, line: str) -> None:
+        """At most once a minute."""
+        now_s = time.monotonic()
+        with self._renewing:
+            if now_s < self._tell_next_s.get(topic, now_s):
+                return
+            self._tell_next_s[topic] = now_s + _SELDOM_S
+        self._notice(f"{line}; records wait for it")
+
+
+class _NoTopic(RecordRefused):
+    """The topic does not exist, or not that partition of it."""
+
+
+def _refusal(error: Any) -> type[RecordRefused]:
+    return _NoTopic if isinstance(error, KafkaError) and error.code() in _NO_TOPIC else RecordRefused
+
+
 def _full(topic: str) -> str:
     return f"topic {topic}: the queue of unsent records stayed full; is the broker up? (streamproc doctor)"
-
-
-def _problem(error: KafkaError, *, topic: str, size: int) -> DeliveryError:
-    """What a delivery report says."""
-    # A missing topic proves nothing: a broker that comes back may say so for a moment, with an earlier try in its log.
-    kind = RecordRefused if error.code() == KafkaError.MSG_SIZE_TOO_LARGE else DeliveryError
-    return kind(_explain(error, topic=topic, size=size))
 
 
 def _explain(error: Any, *, topic: str, size: int) -> str:

@@ -72,6 +72,12 @@ class Settings(BaseSettings):
     decode_timeout_s: float = Field(
         default=10, ge=0.1, le=300, description="Longest time to decode one tile; then it is a dead letter"
     )
+    references_bytes: int = Field(
+        default=64 * 2**20,
+        ge=2**20,
+        le=2**31 - 1,
+        description="Tiles, and as much again of results, that a worker holds for tiles that refer to them",
+    )
     batch_tiles: int = Field(default=32, ge=1, le=1024, description="Most tiles of one executor hop")
     window_batches: int = Field(default=4, ge=1, le=64, description="Batches in flight in one worker")
     buffer_bytes: int = Field(
@@ -87,7 +93,8 @@ class Settings(BaseSettings):
     )
     instance_id: str | None = Field(
         default=None,
-        description="Name of this worker in its group, kept over restarts (static membership)",
+        description="Name of this worker in its group, kept over restarts (static membership); not passed on to the"
+        " workers of demo, rerun and bench",
     )
     shutdown_s: float = Field(default=10, ge=1, le=300, description="Longest graceful stop of a worker")
 

@@ -16,6 +16,10 @@ from typing import IO, Self
 from streamproc.errors import StreamprocError
 from streamproc.settings import Settings, child_environment
 
+# A name in the group belongs to one worker: several that had it would put each other out, and one that has ended would
+# keep its partitions until its session is over.
+_NOT_FOR_CHILDREN = ("STREAMPROC_SETTINGS", "STREAMPROC_INSTANCE_ID")
+
 
 @dataclass(slots=True, kw_only=True)
 class WorkerSpec:
@@ -112,7 +116,7 @@ class Workers:
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=handle,
-            env=child_environment(_as_variables(self._settings), without=("STREAMPROC_SETTINGS",)),
+            env=child_environment(_as_variables(self._settings), without=_NOT_FOR_CHILDREN),
             start_new_session=True,  # Ctrl-C reaches the command, which stops its workers in order
         )
         return _Child(spec=spec, process=process, log=log, handle=handle)
@@ -121,7 +125,7 @@ class Workers:
 def _as_variables(settings: Settings) -> dict[str, str]:
     """Settings that differ from their defaults, as environment of a child: secrets stay out of its arguments."""
     variables = {}
-    for name in settings.model_fields_set | {"bootstrap"}:
+    for name in (settings.model_fields_set | {"bootstrap"}) - {"instance_id"}:
         value = getattr(settings, name)
         if value is not None:
             text = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)

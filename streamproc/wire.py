@@ -36,6 +36,7 @@ RawHeaders: TypeAlias = Sequence[tuple[str, bytes | None]]
 """Headers as Kafka has them: a value may be null."""
 
 TILE_SCHEMA = 1
+REFERENCE_SCHEMA = 2  # of a tile that names another's pixels; what reads schema 1 alone refuses it
 FEATURES_SCHEMA = 2
 TILE_HEADER = "tile"
 CONTENT_TYPES = {"jpeg": b"image/jpeg", "png": b"image/png", "raw": b"application/octet-stream"}
@@ -71,7 +72,9 @@ def digest_frame(pixels: NDArray[Any]) -> bytes:
 
 
 def tile_headers(header: TileHeader) -> Headers:
-    """The Kafka headers of a tile record."""
+    """The Kafka headers of a tile record; of one without a picture the `tile` header alone, for it is to be small."""
+    if header.same_as is not None:
+        return [(TILE_HEADER, _pack.encode(header))]
     return [
         (TILE_HEADER, _pack.encode(header)),
         ("content-type", CONTENT_TYPES[header.codec]),
@@ -95,7 +98,7 @@ def check_tile(header: TileHeader, payload: bytes | None, *, max_frame_pixels: i
 
     Args:
         header: As `read_tile_header` gives it.
-        payload: The record's value.
+        payload: The record's value; empty for a tile that names the record of its pixels: see `check_payload`.
         max_frame_pixels: Frames above this are refused.
 
     Raises:
@@ -103,7 +106,12 @@ def check_tile(header: TileHeader, payload: bytes | None, *, max_frame_pixels: i
             payload is not what was sent), `codec` (encrypted).
     """
     _check_geometry(header, max_frame_pixels=max_frame_pixels)
-    _check_payload(header, payload)
+    if header.same_as is None:
+        check_payload(header, payload)
+        return
+    _require(not payload, "length", f"payload of {len(payload or b'')} bytes on a tile that names another's")
+    _require(header.schema >= REFERENCE_SCHEMA, "schema", f"a reference in schema {header.schema}")
+    _require(0 <= header.same_as < 2**63 and not header.base, "limits", f"refers to offset {header.same_as}")
 
 
 def read_tile_header(headers: Iterable[tuple[str, bytes]] | None) -> TileHeader:
@@ -120,7 +128,7 @@ def read_tile_header(headers: Iterable[tuple[str, bytes]] | None) -> TileHeader:
         raise BadMessage("envelope", f"expected one '{TILE_HEADER}' header, found {len(packed)}")
     if len(packed[0]) > MAX_HEADER_BYTES:
         raise BadMessage("length", f"tile header of {len(packed[0])} bytes, at most {MAX_HEADER_BYTES}")
-    _check_schema(packed[0], newest=TILE_SCHEMA, what="tile")
+    _check_schema(packed[0], newest=REFERENCE_SCHEMA, what="tile")
     try:
         header = _tile_header.decode(packed[0])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -190,6 +198,7 @@ def _check_geometry(header: TileHeader, *, max_frame_pixels: int) -> None:
         "limits",
         f"sequence {header.sequence}, capture time {header.captured_ns}",
     )
+    _require(0 <= header.first <= header.sequence, "limits", f"sequence {header.sequence} of a run from {header.first}")
     _require(
         len(header.frame_digest) == 16 and len(header.payload_digest) == 8,
         "envelope",
@@ -206,7 +215,12 @@ def _as_list(core: Any) -> list[int]:
     return [core.x, core.y, core.width, core.height]
 
 
-def _check_payload(header: TileHeader, payload: bytes | None) -> None:
+def check_payload(header: TileHeader, payload: bytes | None) -> None:
+    """Judge the encoded picture that a tile's header promises, without decoding it.
+
+    Raises:
+        BadMessage: `length` or `checksum`.
+    """
     size = len(payload or b"")
     _require(0 < size <= MAX_PAYLOAD_BYTES, "length", f"payload of {size} bytes, expected 1 to {MAX_PAYLOAD_BYTES}")
     if header.codec == "raw":

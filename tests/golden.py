@@ -1,7 +1,7 @@
 """Golden messages: how they were made. `python -m tests.golden` writes those of the newest schema that are missing.
 
 A file is msgpack: {"kind", "headers", "value", "expect"}; `expect` is "ok" or the reason it must be refused for.
-Files of released schemas are never written again: they are what older producers send.
+`earlier/` holds what producers and workers sent before; those files are never written again.
 """
 
 from __future__ import annotations
@@ -109,10 +109,18 @@ def messages() -> dict[str, Golden]:
     patch = Patch(core=header.core, channels=3, kind="u1", data=bytes(256))
     boxes = Boxes(label="face", xyxy=bytes(32), score=bytes(8), labels=["one"])
     whole = wire.encode_features(_features())
-    newer = msgspec.msgpack.encode({**msgspec.msgpack.decode(packed), "schema": 2, "surprise": 1})
+    newer = msgspec.msgpack.encode({**msgspec.msgpack.decode(packed), "schema": 3, "surprise": 1})
     return {
         "tile-v1": tile("ok", headers=good),
         "tile-v1-unknown-header": tile("ok", headers=[*good, ("traceparent", b"00-0-0-01"), ("x", b"")]),
+        "tile-v1-base": tile("ok", base=True, clock="rtcp", first=7),
+        "tile-v2-reference": tile("ok", body=b"", schema=2, same_as=41),
+        "tile-refused-reference-with-value": tile("length", schema=2, same_as=41),
+        "tile-refused-reference-negative": tile("limits", body=b"", schema=2, same_as=-1),
+        "tile-refused-reference-and-base": tile("limits", body=b"", schema=2, same_as=41, base=True),
+        "tile-refused-reference-of-schema-1": tile("schema", body=b"", same_as=41),
+        "tile-refused-first-negative": tile("limits", first=-1),
+        "tile-refused-first-later": tile("limits", first=8),
         "tile-refused-no-header": tile("envelope", headers=[("content-type", b"image/png")]),
         "tile-refused-two-headers": tile("envelope", headers=[good[0], good[0]]),
         "tile-refused-cut-header": tile("envelope", headers=[("tile", packed[:-9])]),

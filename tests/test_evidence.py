@@ -320,6 +320,31 @@ def test_events_of_a_range_are_those_captured_in_it_and_a_replay_beside_them_is_
         assert twin_of(places, EVENTS, {**replayed[6]["data"], "captured_ns": 5}) is None
 
 
+def test_where_a_log_begins_is_told_if_what_is_asked_for_may_have_stood_before_it() -> None:
+    log, archive = log_of([frame_event(n) for n in range(20)]), log_of([frame_event(n) for n in range(20)])
+    log.lows = {camera_partition("gate", PARTITIONS): 5}
+    archive.lows = {camera_partition("gate", PARTITIONS): 15}
+    begins = {"the log": (START_NS + 5 * STEP_NS) // 10**6 + 40, "the archive": (START_NS + 15 * STEP_NS) // 10**6 + 40}
+
+    def told(*places: tuple[str, MemorySource], low: int, high: int) -> tuple[int, dict[str, int]]:
+        begun: dict[str, int] = {}
+        with sources(*places) as opened:
+            found = events_between(
+                opened,
+                EVENTS,
+                camera="gate",
+                from_ns=START_NS + low * STEP_NS,
+                to_ns=START_NS + high * STEP_NS,
+                begun=lambda place, moment_ms: begun.update({place: moment_ms}),
+            )
+            return len(list(found)), begun
+
+    both = (("the archive", archive), ("the log", log))
+    assert told(*both, low=2, high=9) == (4, {"the log": begins["the log"]})
+    assert told(*both, low=0, high=3) == (0, begins)
+    assert told(("the log", log), low=7, high=9) == (2, {})
+
+
 def test_a_store_tells_what_it_holds_and_refuses_what_is_no_event(tmp_path: Path) -> None:
     odd = {"type": "io.streamproc.camera.v1", "data": {"camera": "gate", "what": "online"}}
     events = [frame_event(0), frame_event(0), happening(0, "new", "a"), happening(9, "new", "b"), odd]
@@ -456,6 +481,31 @@ def test_a_clip_that_is_stopped_is_whole_and_one_that_fails_leaves_no_file(tiles
         clip_of(events, tiles, tmp_path / "nowhere" / "c.mp4")
     with pytest.raises(StreamprocError, match="no frames to make a video of"):
         clip_of([], tiles, tmp_path / "d.mp4")
+
+
+def test_a_clip_ends_in_the_middle_of_a_long_pause_too(tiles: MemorySource, tmp_path: Path) -> None:
+    numbers = [0, 10**6]  # eleven hours apart
+    events = [put(tiles, photograph(WIDTH, HEIGHT), sequence=n) for n in numbers]
+    asked = itertools.count(1)
+    clip = clip_of(events, tiles, tmp_path / "a.mp4", stop=lambda: next(asked) > 100)
+    assert (clip.stopped, clip.shown, clip.frames) == (True, 1, 2)
+    assert 50 < clip.pictures < 110
+    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == clip.pictures
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_an_interrupt_while_the_video_is_put_in_order_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+
+    def interrupted(_path: Path, _target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), Video(tmp_path / "a.mp4", width=64, height=64, fps=Fraction(5)) as video:
+        video.add(np.zeros((64, 64, 3), np.uint8), 3)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_words_below_a_narrow_picture_have_room(tiles: MemorySource) -> None:

@@ -31,6 +31,7 @@ LAYERS: list[set[str]] = [
     {"streamproc.client", "streamproc.operators", "streamproc.cloudevents"},
     {"streamproc.aggregator", "streamproc.publisher", "streamproc.reader", "streamproc.decoding", "streamproc.ledger"},
     {"streamproc.records"},
+    {"streamproc.references"},
     {"streamproc.archive"},
     {
         "streamproc.agents",
@@ -81,6 +82,7 @@ LIBRARIES: dict[str, set[str]] = {
         "streamproc.broker",
         "streamproc.sinks.log",
         "streamproc.rerun.topics",
+        "streamproc.archive.topic_id",
     },
     "sqlalchemy": {"streamproc.sinks"},
     "redis": {"streamproc.sinks"},

@@ -12,11 +12,12 @@ from streamproc.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PORTS = {"rtsp": 554, "rtspu": 554, "rtsps": 322, "http": 80, "https": 443}
+_PORTS = {"rtsp": 554, "rtspu": 554, "rtsps": 322, "http": 80, "https": 443, "hls+http": 80, "hls+https": 443}
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HARMLESS = re.compile(r"[0-9]{1,3}|[0-9]{1,5}x[0-9]{1,5}")  # channel=1, size=640x480
 _MAX_CHARS = 2000
+_HIDDEN = "***"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Address:
         host: Name or number; an IPv6 number without brackets.
         target: Path and query, beginning with a slash, percent-encoded.
         user, password: As they are, not percent-encoded; "" where there is none.
+        shown_user, shown_target: The same with `***` for what came out of a variable of the environment.
     """
 
     scheme: str
@@ -35,6 +37,8 @@ class Address:
     target: str = field(repr=False)
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    shown_user: str = field(default="", repr=False)
+    shown_target: str = field(default="/", repr=False)
 
     @property
     def netloc(self) -> str:
@@ -50,9 +54,9 @@ class Address:
 
     @property
     def masked(self) -> str:
-        """What may be shown: no password, and no value of the query but short numbers and sizes."""
-        login = f"{quote(self.user, safe='')}:***@" if self.password else "***@" if self.user else ""
-        path, mark, query = self.target.partition("?")
+        """What may be shown: no password, nothing out of a variable, of the query no value but numbers and sizes."""
+        login = f"{quote(self.shown_user, safe='*')}:***@" if self.password else "***@" if self.user else ""
+        path, mark, query = self.shown_target.partition("?")
         shown = "&".join(_masked_pair(pair) for pair in query.split("&"))
         return f"{self.scheme}://{login}{self.netloc}{path}{mark}{shown}"
 
@@ -61,8 +65,9 @@ def parse_address(spec: str, *, variable: Callable[[str], str | None]) -> Addres
     """Read a camera's URL; `${NAME}` in it stands for a variable of the environment.
 
     Args:
-        spec: `rtsp`, `rtspu` (media over UDP), `rtsps`, `http` or `https`. A user or password with `@ : / ? # %`
-            is percent-encoded, or comes from a variable, whose value is taken as it is.
+        spec: `rtsp`, `rtspu` (media over UDP), `rtsps`, `http`, `https`, or `hls+http`, `hls+https` (a playlist or film
+            whatever its path ends in). A user or password with `@ : / ? # %` is percent-encoded, or comes from a
+            variable, whose value is taken as it is.
         variable: Name to value, None if unset.
 
     Raises:
@@ -83,9 +88,11 @@ def parse_address(spec: str, *, variable: Callable[[str], str | None]) -> Addres
         scheme=parts.scheme,
         host=host,
         port=port or _PORTS[parts.scheme],
-        target=_expanded(target, shown, variable, lambda value: quote(value, safe="")),
+        target=_expanded(target, shown, variable),
         user=_login(parts.username, shown, variable),
         password=_login(parts.password, shown, variable),
+        shown_user=_login(parts.username, shown, lambda _name: _HIDDEN),
+        shown_target=_printable(_VARIABLE.sub(_HIDDEN, target)),
     )
 
 
@@ -104,9 +111,12 @@ def _login(part: str | None, shown: str, variable: Callable[[str], str | None]) 
     return _without_controls("".join(values), shown)
 
 
-def _expanded(text: str, shown: str, variable: Callable[[str], str | None], encode: Callable[[str], str]) -> str:
-    filled = _VARIABLE.sub(lambda match: encode(_value(match[1], shown, variable)), text)
-    return quote(filled, safe="".join(map(chr, range(0x21, 0x7F))))
+def _expanded(text: str, shown: str, variable: Callable[[str], str | None]) -> str:
+    return _printable(_VARIABLE.sub(lambda match: quote(_value(match[1], shown, variable), safe=""), text))
+
+
+def _printable(text: str) -> str:
+    return quote(text, safe="".join(map(chr, range(0x21, 0x7F))))
 
 
 def _value(name: str, shown: str, variable: Callable[[str], str | None]) -> str:

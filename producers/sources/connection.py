@@ -10,8 +10,10 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from streamproc.errors import CameraLost
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from streamproc.errors import LostReason
 
 _SLICE_S = 0.25  # how soon a wait sees that it is no longer wanted
+_NEXT_ADDRESS_S = 0.25  # RFC 8305, 8: "Connection Attempt Delay"
 _MAX_ADDRESSES = 4
 _RECEIVE_BYTES = 65_536
 
@@ -57,21 +60,98 @@ class Resolver:
         while not future.done():
             _check(deadline_s, stopped)
             wait([future], timeout=_SLICE_S)
-        return future.result()[:_MAX_ADDRESSES]
+        return alternating(future.result())[:_MAX_ADDRESSES]
 
     def _look_up(self, host: str, port: int, future: Future[list[Any]]) -> None:
+        found: list[Any] | OSError
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
-            future.set_exception(OSError(str(error)))
+            found = OSError(str(error))
+        with self._lock:  # before anybody has the answer, so that who asks after that asks anew
+            self._running.pop((host, port), None)
+        if isinstance(found, OSError):
+            future.set_exception(found)
         else:
             future.set_result(found)
-        finally:
-            with self._lock:
-                self._running.pop((host, port), None)
 
 
 _RESOLVER = Resolver()
+
+
+def alternating(found: list[Any]) -> list[Any]:
+    """The same without repetitions, families (of each one the first part) taking turns, else in order (RFC 8305, 4)."""
+    families: dict[Any, list[Any]] = {}
+    for one in found:
+        of_family = families.setdefault(one[0], [])
+        if one not in of_family:
+            of_family.append(one)
+    return [one for turn in zip_longest(*families.values()) for one in turn if one is not None]
+
+
+class _Race:
+    """Connections to all addresses of a host, the first one that stands wins (RFC 8305, 5, "Happy Eyeballs").
+
+    The next address is tried when all before have failed, or have not answered for 0.25 s, and those go on.
+
+    Args:
+        places: As `socket.getaddrinfo` gives them.
+
+    Attributes:
+        problem: Number of the last failure, 0 for none.
+    """
+
+    def __init__(self, places: list[Any]) -> None:
+        self._waiting = deque(places)
+        self._running: list[socket.socket] = []
+        self._next_s = time.monotonic()
+        self.problem = 0
+
+    @property
+    def lost(self) -> bool:
+        """No address is left."""
+        return not (self._waiting or self._running)
+
+    def step(self, deadline_s: float) -> socket.socket | None:
+        """Begin with an address, or wait a while for those begun with; the connection once there is one."""
+        now_s = time.monotonic()
+        if self._waiting and (now_s >= self._next_s or not self._running):
+            self._next_s = now_s + _NEXT_ADDRESS_S
+            return self._begin(*self._waiting.popleft())
+        wait_s = min(_SLICE_S, deadline_s - now_s, self._next_s - now_s if self._waiting else _SLICE_S)
+        for made in _ready(self._running, max(0.0, wait_s), writing=True):
+            self._running.remove(made)
+            number = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not number:
+                return made
+            self._failed(made, number)
+        return None
+
+    def close(self) -> None:
+        """Let go of all that did not win."""
+        for made in self._running:
+            made.close()
+
+    def _begin(self, family: int, kind: int, protocol: int, _canonical: str, place: Any) -> socket.socket | None:
+        try:
+            made = socket.socket(family, kind, protocol)
+        except OSError as error:  # no such family on this machine
+            self.problem = error.errno or 0
+            return None
+        made.setblocking(False)  # noqa: FBT003 - the name says it
+        number = made.connect_ex(place)
+        if not number:
+            return made
+        if number in {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}:
+            self._running.append(made)
+        else:
+            self._failed(made, number)
+        return None
+
+    def _failed(self, made: socket.socket, number: int) -> None:
+        made.close()
+        self.problem = number
+        self._next_s = time.monotonic()
 
 
 class Connection:
@@ -132,18 +212,19 @@ class Connection:
                 self._await(deadline_s, writing=True)
 
     def _await(self, deadline_s: float, *, writing: bool) -> None:
-        _ready(self._socket, min(_SLICE_S, max(0.0, deadline_s - time.monotonic())), writing=writing)
+        _ready([self._socket], min(_SLICE_S, max(0.0, deadline_s - time.monotonic())), writing=writing)
 
     def _connect(self, address: Address, deadline_s: float) -> socket.socket:
-        problem: OSError | None = None
-        for family, kind, protocol, _canonical, place in self._places(address, deadline_s):
-            try:
-                return self._connect_to(family, kind, protocol, place, deadline_s)
-            except OSError as error:
-                problem = error
-        refused = problem is not None and problem.errno in {errno.ECONNREFUSED, errno.ECONNRESET}
-        reason: LostReason = "refused" if refused else "unreachable"
-        words = os.strerror(problem.errno) if problem is not None and problem.errno else "no address"
+        race = _Race(self._places(address, deadline_s))
+        try:
+            while not race.lost:
+                _check(deadline_s, self._stopped)
+                if (made := race.step(deadline_s)) is not None:
+                    return made
+        finally:
+            race.close()
+        reason: LostReason = "refused" if race.problem in {errno.ECONNREFUSED, errno.ECONNRESET} else "unreachable"
+        words = os.strerror(race.problem) if race.problem else "no address"
         raise CameraLost(reason, f"{self._name} cannot be connected to ({words}): check host and port")
 
     def _places(self, address: Address, deadline_s: float) -> list[Any]:
@@ -155,23 +236,6 @@ class Connection:
         except OSError:
             message = f"{self._name}: there is no host {address.host}: check the name and the network"
             raise CameraLost("unreachable", message) from None
-
-    def _connect_to(self, family: int, kind: int, protocol: int, place: Any, deadline_s: float) -> socket.socket:
-        made = socket.socket(family, kind, protocol)
-        try:
-            made.setblocking(False)  # noqa: FBT003 - the name says it
-            number = made.connect_ex(place)
-            while number in {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}:
-                _check(deadline_s, self._stopped)
-                if _ready(made, min(_SLICE_S, max(0.0, deadline_s - time.monotonic())), writing=True):
-                    number = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        except BaseException:
-            made.close()
-            raise
-        if number:
-            made.close()
-            raise OSError(number, os.strerror(number))
-        return made
 
     def _secured(self, plain: socket.socket, host: str, deadline_s: float) -> socket.socket:
         context = ssl.create_default_context()
@@ -194,7 +258,9 @@ def _check(deadline_s: float, stopped: Callable[[], bool]) -> None:
         raise DeadlinePassed
 
 
-def _ready(waiting: socket.socket, timeout_s: float, *, writing: bool) -> bool:
+def _ready(waiting: list[socket.socket], timeout_s: float, *, writing: bool) -> list[socket.socket]:
     poll = select.poll()
-    poll.register(waiting, select.POLLOUT if writing else select.POLLIN)
-    return bool(poll.poll(timeout_s * 1000))
+    for one in waiting:
+        poll.register(one, select.POLLOUT if writing else select.POLLIN)
+    ready = {handle for handle, _event in poll.poll(timeout_s * 1000)}
+    return [one for one in waiting if one.fileno() in ready]

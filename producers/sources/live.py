@@ -6,6 +6,7 @@ a thread, for libraries whose calls nobody can interrupt (FFmpeg, V4L2).
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from abc import abstractmethod
@@ -39,7 +40,14 @@ class LiveSource(Source):
         read_timeout_s: From one frame to the next, at most; what the caller does in between does not count. Both are
             infinite where silence is normal.
         longest_wait_s: No frame is waited for longer than that, whatever the reason.
+        steady: Frames are expected all the time and no two are alike, as of a camera. False where silence and the very
+            same picture again say nothing: a watched folder, standard input.
+        bursts: Frames may come faster than real time, many at once (HLS, a film behind a URL): who uses them live gives
+            them out by their capture times, which count the stream's own time.
     """
+
+    steady: bool = True
+    bursts: bool = False
 
     def __init__(
         self,
@@ -133,7 +141,8 @@ class ThreadedSource(LiveSource):
     is not opened again, so no more than one such thread is left for each camera.
     """
 
-    _hanging: dict[str, threading.Thread] = {}  # noqa: RUF012 - shared by all on purpose; guarded by the lock
+    # By digest of the identity, which may hold a password; shared by all on purpose; guarded by the lock.
+    _hanging: dict[bytes, threading.Thread] = {}  # noqa: RUF012 - see above
     _hanging_lock = threading.Lock()
 
     @abstractmethod
@@ -143,6 +152,13 @@ class ThreadedSource(LiveSource):
         Raises:
             CameraLost: As for the iteration.
         """
+
+    def _identity(self) -> str:
+        """What tells this camera from all others; never shown, for it may hold a password."""
+        return self.name
+
+    def _key(self) -> bytes:
+        return hashlib.sha256(self._identity().encode()).digest()
 
     def _answered(self, handover: _Handover) -> None:
         with self._changed:
@@ -194,14 +210,14 @@ class ThreadedSource(LiveSource):
             handover.unwanted = True
             self._changed.notify_all()
         with self._hanging_lock:
-            for name in [name for name, hanging in self._hanging.items() if not hanging.is_alive()]:
-                del self._hanging[name]
+            for key in [key for key, hanging in self._hanging.items() if not hanging.is_alive()]:
+                del self._hanging[key]
             if thread.is_alive():
-                self._hanging[self.name] = thread
+                self._hanging[self._key()] = thread
 
     def _await_earlier(self, deadline_s: float) -> None:
         with self._hanging_lock:
-            earlier = self._hanging.get(self.name)
+            earlier = self._hanging.get(self._key())
         while earlier is not None and earlier.is_alive():
             if self._stopped:
                 return

@@ -15,7 +15,7 @@ from streamproc.errors import CameraLost
 from streamproc.model import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from producers.sources.address import Address
 
@@ -26,40 +26,25 @@ _MAX_BROKEN = 10  # pictures in a row
 class MjpegSource(LiveSource):
     """One camera behind `http://` or `https://`.
 
-    Redirects are not followed. Basic and digest authentication are answered when the camera asks.
+    Redirects are not followed, and what answers with a film or a playlist is not handed to a reader that would: who
+    gives the address says so. Basic and digest authentication are answered when the camera asks.
 
     Args:
         address: With its credentials.
-        other: Opens the address for FFmpeg, where the camera answers with a film or a playlist; takes the content type.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        *,
-        max_pixels: int,
-        open_timeout_s: float,
-        read_timeout_s: float,
-        other: Callable[[str], LiveSource],
-    ) -> None:
+    def __init__(self, address: Address, *, max_pixels: int, open_timeout_s: float, read_timeout_s: float) -> None:
         super().__init__(
             address.masked, max_pixels=max_pixels, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
         )
         self.address = address
-        self._other = other
-        self._inner: LiveSource | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         deadline_s = time.monotonic() + self.open_timeout_s
         opened: _Opened | None = None
         try:
             opened = self._open(deadline_s)
-            kind = opened.answer.content_type.lower()
-            if kind.startswith(_STREAMS):
-                opened.connection.close()
-                yield from self._as_stream(kind)
-            else:
-                yield from self._pictures(opened, deadline_s)
+            yield from self._pictures(opened, deadline_s)
         except Stopped:
             return
         except BadStream as error:
@@ -70,24 +55,9 @@ class MjpegSource(LiveSource):
             if opened is not None:
                 opened.connection.close()
 
-    def interrupt(self) -> None:
-        """As for every live source."""
-        super().interrupt()
-        inner = self._inner
-        if inner is not None:
-            inner.interrupt()
-
     def describe(self) -> str:
         """One line for a person."""
         return f"camera {self.name}, pictures over HTTP, live"
-
-    def _as_stream(self, content_type: str) -> Iterator[Frame]:
-        with self._changed:
-            inner = self._inner = self._other(content_type)
-            self.read_timeout_s, self.longest_wait_s = inner.read_timeout_s, inner.longest_wait_s
-        if self._is_stopped():
-            inner.interrupt()
-        yield from inner
 
     def _open(self, deadline_s: float) -> _Opened:
         """Ask, and ask once more with what the camera wants to know.
@@ -127,7 +97,8 @@ class MjpegSource(LiveSource):
         return _Opened(connection, head[0], bytes(data[head[1] :]))
 
     def _pictures(self, opened: _Opened, deadline_s: float) -> Iterator[Frame]:
-        parser = MultipartParser(boundary_of(_require_multipart(opened.answer)), most=most_bytes(self._max_pixels))
+        _require_multipart(opened.answer, self.address, self.name)
+        parser = MultipartParser(boundary_of(opened.answer.content_type), most=most_bytes(self._max_pixels))
         body, form = BodyReader(opened.answer), SameForm(self.name)
         data, broken, first = opened.rest, 0, True
         while True:
@@ -169,9 +140,15 @@ def _problem(answer: Answer, name: str) -> CameraLost | None:
     return CameraLost("refused", f"{name} answers {answer.status}: check the path of the URL")
 
 
-def _require_multipart(answer: Answer) -> str:
+def _require_multipart(answer: Answer, address: Address, name: str) -> None:
     kind = answer.content_type
-    if not kind.lower().startswith("multipart/"):
-        shown = kind.partition(";")[0][:60] if kind.isascii() and kind.isprintable() else "something else"
-        raise BadStream(f"sends {shown or 'no content type'!r} and no stream of pictures")
-    return kind
+    if kind.lower().startswith("multipart/"):
+        return
+    shown = kind.partition(";")[0][:60] if kind.isascii() and kind.isprintable() else "something else"
+    if kind.lower().startswith(_STREAMS):
+        raise CameraLost(
+            "malformed",
+            f"{name} answers with a film or playlist ({shown!r}) and no stream of pictures: if you trust it to lead to"
+            f" other addresses, write hls+{address.scheme}:// for {address.scheme}://",
+        )
+    raise BadStream(f"sends {shown or 'no content type'!r} and no stream of pictures")

@@ -11,7 +11,7 @@ from producers.sources.builtin import BuiltinSource
 from producers.sources.containers import looks_like_video
 from producers.sources.folder import FolderSource, pictures_among
 from producers.sources.headers import sniff
-from producers.sources.hls import SEGMENT_TIMEOUT_S, HlsSource
+from producers.sources.hls import SEGMENT_TIMEOUT_S, HlsSource, is_hls
 from producers.sources.live import OPEN_TIMEOUT_S, READ_TIMEOUT_S, LiveSource
 from producers.sources.mjpeg import MjpegSource
 from producers.sources.picture import PICTURE_SUFFIXES, PictureSource
@@ -47,8 +47,8 @@ def open_source(
     """Open what `spec` names.
 
     A picture, a folder or glob of pictures, a film, a folder of tile files, `builtin` or `synthetic[:WxH]`; or a live
-    source: `rtsp://`, `rtspu://`, `rtsps://`, `http://`, `https://`, `/dev/videoN` or `N`, `watch:FOLDER`, `-` or
-    `stdin:…`. A live source is not connected to before it is iterated.
+    source: `rtsp://`, `rtspu://`, `rtsps://`, `http://`, `https://`, `hls+http://`, `hls+https://`, `/dev/videoN` or
+    `N`, `watch:FOLDER`, `-` or `stdin:…`. A live source is not connected to before it is iterated.
 
     Args:
         spec: As the user wrote it.
@@ -97,29 +97,16 @@ def _live(
 
 
 def _open_url(address: Address, max_pixels: int, open_timeout_s: float, read_timeout_s: float | None) -> LiveSource:
-    """By scheme and ending; what HTTP gives under another ending is told by its content type when it is read."""
-
-    def stream(*, playlist: bool) -> HlsSource:
-        return HlsSource(
-            address,
-            max_pixels=max_pixels,
-            open_timeout_s=open_timeout_s,
-            read_timeout_s=read_timeout_s or (SEGMENT_TIMEOUT_S if playlist else READ_TIMEOUT_S),
-        )
-
+    """By scheme and ending alone: what the other side answers must not choose a reader that follows it elsewhere."""
     steady_s = read_timeout_s or READ_TIMEOUT_S
     if is_rtsp(address):
         return RtspSource(address, max_pixels=max_pixels, open_timeout_s=open_timeout_s, read_timeout_s=steady_s)
     suffix = Path(address.target.partition("?")[0]).suffix.lower()
-    if suffix in _PLAYLISTS or suffix in VIDEO_SUFFIXES - {".mjpg", ".mjpeg"}:
-        return stream(playlist=suffix in _PLAYLISTS)
-    return MjpegSource(
-        address,
-        max_pixels=max_pixels,
-        open_timeout_s=open_timeout_s,
-        read_timeout_s=steady_s,
-        other=lambda content_type: stream(playlist="mpegurl" in content_type),
-    )
+    playlist = is_hls(address) or suffix in _PLAYLISTS
+    if playlist or suffix in VIDEO_SUFFIXES - {".mjpg", ".mjpeg"}:
+        silent_s = read_timeout_s or (SEGMENT_TIMEOUT_S if playlist else READ_TIMEOUT_S)
+        return HlsSource(address, max_pixels=max_pixels, open_timeout_s=open_timeout_s, read_timeout_s=silent_s)
+    return MjpegSource(address, max_pixels=max_pixels, open_timeout_s=open_timeout_s, read_timeout_s=steady_s)
 
 
 def _open_path(spec: str, max_pixels: int, tiles_pattern: str | None, notices: Notices) -> Source:

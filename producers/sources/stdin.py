@@ -68,6 +68,8 @@ class StdinSource(LiveSource):
         handle: File descriptor; it is not closed here.
     """
 
+    steady = False
+
     def __init__(self, form: RawForm | None, *, max_pixels: int, handle: int = 0) -> None:
         super().__init__("stdin", max_pixels=max_pixels, open_timeout_s=math.inf, read_timeout_s=math.inf)
         self.form = form

@@ -16,73 +16,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from producers.sources.live import KEY_FRAME_TIMEOUT_S, SameForm, ThreadedSource
+from producers.sources.stream_clock import StreamClock
 from streamproc.errors import CameraLost, SourceError
 from streamproc.model import Frame, Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from fractions import Fraction
 
     from producers.sources.address import Address
     from producers.sources.live import _Handover
     from streamproc.errors import LostReason
-    from streamproc.model import Clock
 
 _PROBE_US = 1_000_000  # of stream read before the first frame; FFmpeg's 5 s would make a camera late
 _PROBE_BYTES = 2_000_000
-_MENDED_NS = 2_000_000_000  # more than probing takes; a larger step is the camera's own
 _DECODER_THREADS = 2
 _MOST_KEYS_IN_VAIN = 5  # key frames in a row that gave no picture
-_SECURE = frozenset({"rtsps", "https"})
-_REMEMBERED = 256  # packets between demuxer and decoder
+_SECURE = frozenset({"rtsps", "https", "hls+https"})
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EHOSTDOWN, errno.EIO})
-
-
-class StreamClock:
-    """From a stream's own times to wall clock.
-
-    Presentation times are counted from our clock at the first frame; times from RTCP are the camera's own wall
-    clock. Both are passed on as they are.
-
-    Args:
-        paced: Frames come as they are captured. Then one thing is mended: the first frames lay waiting while the stream
-            was probed, so later ones seem to come from the future, by that wait; the count is moved back by as much.
-    """
-
-    def __init__(self, *, paced: bool) -> None:
-        self._paced = paced
-        self._first: tuple[Fraction, int] | None = None
-        self._rtcp_ns: dict[int, int] = {}
-
-    def note(self, pts: int | None, rtcp_ns: int | None) -> None:
-        """A packet with this presentation time was sent at `rtcp_ns`, nanoseconds since 1970, if that is known."""
-        if pts is None or rtcp_ns is None or not 0 < rtcp_ns < 2**63:
-            return
-        while len(self._rtcp_ns) >= _REMEMBERED:
-            del self._rtcp_ns[next(iter(self._rtcp_ns))]
-        self._rtcp_ns[pts] = rtcp_ns
-
-    def time_of(self, pts: int | None, time_base: Fraction | None, *, now_ns: int) -> tuple[int, Clock]:
-        """When the frame was captured, nanoseconds since 1970, and by which clock.
-
-        Args:
-            pts: Presentation time in units of `time_base` seconds.
-            time_base: None where the stream has no times.
-            now_ns: Our wall clock.
-        """
-        if pts is not None and (rtcp_ns := self._rtcp_ns.pop(pts, None)) is not None:
-            return rtcp_ns, "rtcp"
-        if pts is None or time_base is None:
-            return now_ns, "wall"
-        at_s = pts * time_base
-        if self._first is None:
-            self._first = at_s, now_ns
-        first_s, first_ns = self._first
-        captured_ns = first_ns + round((at_s - first_s) * 1_000_000_000)
-        if self._paced and 0 < (early_ns := captured_ns - now_ns) <= _MENDED_NS:
-            self._first = first_s, first_ns - early_ns
-            captured_ns = now_ns
-        return (captured_ns, "pts") if 0 < captured_ns < 2**63 else (now_ns, "wall")
 
 
 class StreamSource(ThreadedSource):
@@ -90,6 +40,7 @@ class StreamSource(ThreadedSource):
 
     Attributes:
         address: With its credentials.
+        length: Known from the first frame on, for what has an end.
     """
 
     protocols: ClassVar[str]
@@ -124,6 +75,9 @@ class StreamSource(ThreadedSource):
             options |= _tls_options()
         return options
 
+    def _identity(self) -> str:
+        return self.address.url
+
     def _url(self) -> str:
         return self.address.url
 
@@ -142,11 +96,14 @@ class StreamSource(ThreadedSource):
                 self._answered(handover)
                 answered = True
                 yield from self._decoded(av, container, handover)
-                if self.live or container.duration is None:
+                if self._endless(container):
                     raise CameraLost("ended", f"{self.name} ended its stream: it is switched off, or starts anew")
         except av.FFmpegError as error:
             if not self._unwanted(handover):
                 raise self._lost(av, error, answered=answered) from None
+
+    def _endless(self, container: Any) -> bool:
+        return self.live or container.duration is None
 
     def _decoded(self, av: Any, container: Any, handover: _Handover) -> Iterator[Frame]:
         video = next(iter(container.streams.video), None)
@@ -157,12 +114,13 @@ class StreamSource(ThreadedSource):
             self._require_size(context.width, context.height)
         context.options = {"max_pixels": str(self._max_pixels)}
         context.thread_type, context.thread_count = "SLICE", _DECODER_THREADS
-        clock, form = StreamClock(paced=self.live), SameForm(self.name)
+        self.length = None if self._endless(container) else _frames_of(av, container, video)
+        clock, form = StreamClock(paced=self.live, endless=self._endless(container)), SameForm(self.name)
         keys_in_vain, seen = 0, False
-        for packet in container.demux(video):
+        for packet, waited_s in _timed(container.demux(video)):
             if self._unwanted(handover):
                 return
-            clock.note(packet.pts, _rtcp_ns(packet) if self.live else None)
+            clock.note(packet.pts, _rtcp_ns(packet) if self.live else None, waited_s=waited_s)
             pictures = _pictures(av, packet)
             handover.heard_s = time.monotonic()
             keys_in_vain = 0 if pictures else keys_in_vain + packet.is_keyframe
@@ -175,7 +133,9 @@ class StreamSource(ThreadedSource):
                 self._require_size(picture.width, picture.height)
                 pixels = _pixels(picture)
                 form.require(pixels)
-                captured_ns, kind = clock.time_of(picture.pts, picture.time_base, now_ns=time.time_ns())
+                captured_ns, kind = clock.time_of(
+                    picture.pts, picture.time_base, now_ns=time.time_ns(), now_s=time.monotonic()
+                )
                 yield Frame(pixels=pixels, captured_ns=captured_ns, clock=kind, keyframe=bool(picture.key_frame))
 
     def _lost(self, av: Any, error: Any, *, answered: bool) -> CameraLost:
@@ -211,12 +171,26 @@ def _meaning_at_opening(kinds: Any, error: Any) -> tuple[LostReason, str]:
     return "malformed", "is no stream that can be read: check the URL"
 
 
+def _timed(packets: Iterator[Any]) -> Iterator[tuple[Any, float]]:
+    """Each packet and how long it was waited for, seconds."""
+    asked_s = time.monotonic()
+    for packet in packets:
+        yield packet, time.monotonic() - asked_s
+        asked_s = time.monotonic()
+
+
 def _pictures(av: Any, packet: Any) -> list[Any]:
     """Decoded pictures of a packet; none if it is damaged, as after loss: the next key frame mends that."""
     try:
         return list(packet.decode())
     except av.FFmpegError:
         return []
+
+
+def _frames_of(av: Any, container: Any, video: Any) -> int | None:
+    """Of what has an end: the container's word, or by duration and rate; None if it tells neither."""
+    rate = video.average_rate or video.guessed_rate
+    return max(0, video.frames or round(container.duration / av.time_base * rate if rate else 0)) or None
 
 
 def _pixels(picture: Any) -> Pixels:

@@ -5,78 +5,76 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from producers.sources.arrivals import Stamp
 from producers.sources.live import LiveSource
 from producers.sources.picture import PICTURE_SUFFIXES, read_picture
-from producers.sources.source import Notices, natural_key
+from producers.sources.put_away import DONE, Progress
+from producers.sources.source import Notices
 from streamproc.errors import CameraLost, SourceError, UsageError
 from streamproc.model import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from producers.sources.put_away import After
+
 log = logging.getLogger(__name__)
 
-After = Literal["keep", "delete", "move"]
-
 POLL_S = 0.25
-DONE = "done"  # sub-folder that taken pictures are moved to
+RESUME_S = 900.0
+"""So long after a folder was last looked at, reading it again goes on where it was; tries are at most 30 s apart."""
 _MAX_FILES = 100_000
+_ABSENT = 10_000  # files of a folder that is kept, known though it does not show them now: about 3 MB
+_MOST_FOLDERS = 256
 _OPTIONS = {"": "keep", "after=keep": "keep", "after=delete": "delete", "after=move": "move"}
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What tells that a file changed."""
+class _Resumed:
+    """How far folders were read whose reading has ended for now; each is taken up by one reader."""
 
-    mtime_ns: int
-    size: int
-    inode: int
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: list[tuple[object, float, Progress]] = []
+
+    def keep(self, key: object, progress: Progress, *, now_s: float) -> None:
+        """Of a reading that ends."""
+        with self._lock:
+            self._kept = [*self._kept[1 - _MOST_FOLDERS :], (key, now_s, progress)]
+
+    def take(self, key: object, *, now_s: float) -> Progress | None:
+        """For a reading that begins; None if none has ended lately."""
+        with self._lock:
+            self._kept = [kept for kept in self._kept if now_s - kept[1] < RESUME_S]
+            for kept in self._kept:
+                if kept[0] == key:
+                    self._kept.remove(kept)
+                    return kept[2]
+        return None
 
 
-class Arrivals:
-    """Which files are new and no longer being written; no I/O.
-
-    A file counts as written when two listings in a row show it alike. Remembers only files that the last listing
-    shows, so its memory is bounded by the folder's.
-
-    Args:
-        known: Files that are not new.
-    """
-
-    def __init__(self, known: dict[str, Stamp]) -> None:
-        self._taken = dict(known)
-        self._last: dict[str, Stamp] = {}
-
-    def ready(self, listing: dict[str, Stamp]) -> list[str]:
-        """Names of files to take now, oldest first, and by name among equals; each is given once for each content."""
-        self._taken = {name: stamp for name, stamp in self._taken.items() if name in listing}
-        still = [
-            name
-            for name, stamp in listing.items()
-            if stamp.size and self._last.get(name) == stamp and self._taken.get(name) != stamp
-        ]
-        self._last = dict(listing)
-        still.sort(key=lambda name: (listing[name].mtime_ns, natural_key(name)))
-        self._taken.update({name: listing[name] for name in still})
-        return still
+_resumed = _Resumed()
 
 
 class WatchedSource(LiveSource):
     """Pictures that appear in a folder, one frame each; they may differ in size. Silence is normal and has no limit.
 
     Pictures that are there at the start are taken only where they are deleted or moved afterwards. That happens when
-    the next frame is asked for. A file that is no picture is left alone; a broken one is named in the log and left.
+    the frame's receipt says that it is in Kafka, and only if the file is still the one that was read; else it is given
+    again, a bounded number of times. A file that is no picture is left alone; a broken one is named in the log and
+    left. Reading a folder again, by the same process within 15 minutes, goes on where it was.
 
     Args:
         folder: Sub-folders and hidden files are not looked at.
-        after: What becomes of a picture that was read: nothing, deleted, or moved into `done/`.
+        after: What becomes of a picture that is in Kafka: nothing, deleted, or moved into `done/`.
         notices: Told of what was decided for the user.
     """
+
+    steady = False
 
     def __init__(self, folder: Path, *, after: After, max_pixels: int, notices: Notices) -> None:
         super().__init__(f"watch:{folder}", max_pixels=max_pixels, open_timeout_s=math.inf, read_timeout_s=math.inf)
@@ -90,19 +88,32 @@ class WatchedSource(LiveSource):
         return f"folder {self.folder}, watched for new pictures, {fate}"
 
     def __iter__(self) -> Iterator[Frame]:
+        if self._is_stopped():
+            return
+        key = self.folder.absolute(), self.after
+        progress = _resumed.take(key, now_s=time.monotonic()) or self._begin()
+        try:
+            while not self._is_stopped():
+                yield from self._new(progress)
+                with self._changed:
+                    if not self._is_stopped():
+                        self._changed.wait(POLL_S)
+        finally:
+            _resumed.keep(key, progress, now_s=time.monotonic())
+
+    def _begin(self) -> Progress:
+        keep = self.after == "keep"
+        known = self._listing() if keep else {}
+        return Progress(self.folder.absolute(), after=self.after, known=known, absent=_ABSENT if keep else 0)
+
+    def _new(self, progress: Progress) -> Iterator[Frame]:
         listing = self._listing()
-        arrivals = Arrivals(listing if self.after == "keep" else {})
-        while not self._is_stopped():
-            for name in arrivals.ready(self._listing()):
-                if self._is_stopped():
-                    return
-                frame = self._frame(self.folder / name)
-                if frame is not None:
-                    yield frame
-                    self._put_away(self.folder / name)
-            with self._changed:
-                if not self._is_stopped():
-                    self._changed.wait(POLL_S)
+        for name in progress.ready(listing, now_s=time.monotonic()):
+            if self._is_stopped():
+                return
+            frame = self._frame(name, listing[name], progress)
+            if frame is not None:
+                yield frame
 
     def _listing(self) -> dict[str, Stamp]:
         """Pictures in the folder by name.
@@ -114,7 +125,7 @@ class WatchedSource(LiveSource):
         try:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
-                    stamp = _stamp_of(entry)
+                    stamp = _stamp_of(entry) if _may_be_picture(entry.name) else None
                     if stamp is not None:
                         found[entry.name] = stamp
                     if len(found) > _MAX_FILES:
@@ -128,25 +139,19 @@ class WatchedSource(LiveSource):
             raise CameraLost("unreachable", message) from None
         return found
 
-    def _frame(self, file: Path) -> Frame | None:
+    def _frame(self, name: str, stamp: Stamp, progress: Progress) -> Frame | None:
+        file, problem, pixels = self.folder / name, None, None
         try:
             pixels = read_picture(file, max_pixels=self._max_pixels, notices=self._notices)
         except SourceError as error:
-            log.warning("%s (left out)", error)
+            problem = error
+        if _stamp_of(file) not in (stamp, None):
+            return None  # it is being written again: its turn comes when it stands still
+        receipt = progress.given(name, stamp)
+        if pixels is None:
+            log.warning("%s (left out)", problem)
             return None
-        return Frame(pixels=pixels, captured_ns=time.time_ns())
-
-    def _put_away(self, file: Path) -> None:
-        try:
-            if self.after == "delete":
-                file.unlink(missing_ok=True)
-            elif self.after == "move":
-                done = file.parent / DONE
-                done.mkdir(exist_ok=True)
-                file.replace(done / file.name)
-        except OSError as error:
-            message = f"{file} cannot be put away ({error.strerror or error}): give this user the right to"
-            raise CameraLost("refused", message) from None
+        return Frame(pixels=pixels, captured_ns=time.time_ns(), receipt=receipt)
 
 
 def parse_watch(spec: str) -> tuple[Path, After]:
@@ -162,13 +167,13 @@ def parse_watch(spec: str) -> tuple[Path, After]:
     return Path(folder), "delete" if after == "delete" else "move" if after == "move" else "keep"
 
 
-def _stamp_of(entry: os.DirEntry[str]) -> Stamp | None:
-    if entry.name.startswith(".") or Path(entry.name).suffix.lower() not in PICTURE_SUFFIXES:
-        return None
+def _may_be_picture(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def _stamp_of(file: os.DirEntry[str] | Path) -> Stamp | None:
+    """None for what is no file, or not there any more."""
     try:
-        if not entry.is_file():
-            return None
-        state = entry.stat()
-    except OSError:  # gone between listing and asking
+        return Stamp.of(file.stat()) if file.is_file() else None
+    except OSError:
         return None
-    return Stamp(mtime_ns=state.st_mtime_ns, size=state.st_size, inode=state.st_ino)

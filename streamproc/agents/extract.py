@@ -12,14 +12,17 @@ from faust.types import Message, StreamT
 from streamproc import wire
 from streamproc.agents import guard
 from streamproc.agents.batches import Batch, MakeWindow, collect
+from streamproc.agents.recall import Known, Recall
 from streamproc.agents.transport import StreamApp
 from streamproc.decoding import Decoder
-from streamproc.errors import BadMessage, DecoderError, DeliveryError
+from streamproc.errors import BadMessage, BrokerError, DecoderError, DeliveryError
 from streamproc.metrics import Metrics
 from streamproc.model import Features, Refusal, TileHeader
 from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pixels import thumbnail
 from streamproc.operators.tiling import window_of
+from streamproc.reader import Record, TopicReader
+from streamproc.references import References, fetch_from
 from streamproc.settings import Settings
 from streamproc.topics import MAX_FEATURES_BYTES, Topics, camera_partition, features_key
 
@@ -43,6 +46,9 @@ class Extractor:
         self.handled = 0  # tiles, good or bad; for noticing that none is
         self._of_thread = threading.local()
         self._decoders: list[Decoder] = []
+        self._references = References(self._fetch, bound_bytes=settings.references_bytes)
+        self._recall = Recall(bound_bytes=settings.references_bytes)
+        self._reader: TopicReader | None = None
 
     def __call__(self, batch: Batch) -> None:
         """Handle a batch of tile records; send results together, for the broker's price goes by request."""
@@ -62,6 +68,14 @@ class Extractor:
         """End the decoders; no tile may be under way."""
         for decoder in self._decoders:
             decoder.close()
+        if self._reader is not None:
+            self._reader.__exit__()
+
+    def _fetch(self, partition: int, offset: int) -> Record | None:
+        """A record of the tiles topic."""
+        if self._reader is None:
+            self._reader = TopicReader(self.settings, Topics(self.settings.prefix).tiles, max_queue_bytes=2 * 2**20)
+        return fetch_from(self._reader)(partition, offset)
 
     @property
     def _decoder(self) -> Decoder:
@@ -96,7 +110,7 @@ class Extractor:
             header = wire.read_tile_header(guard.header_list(message))
             wire.check_tile(header, guard.value_bytes(message), max_frame_pixels=self.settings.max_frame_pixels)
             value = _encoded(self._features(header, message, started_ns))
-        except (DeliveryError, DecoderError):
+        except (BrokerError, DeliveryError, DecoderError):
             raise
         except Exception as error:  # noqa: BLE001 - every other error is one dead letter
             bad = guard.as_bad_message(error)
@@ -116,7 +130,29 @@ class Extractor:
         return True
 
     def _features(self, header: TileHeader, message: Message, started_ns: int) -> Features:
-        payload, rect = guard.value_bytes(message), header.rect
+        due = self.pipeline.due(header.sequence)
+        known = self._recall.find(header, partition=message.partition, due=due)
+        if known is None:
+            known = self._work_out(header, message)
+            if header.base or header.same_as is not None:
+                offset = message.offset if header.same_as is None else header.same_as
+                self._recall.keep(known, partition=message.partition, offset=offset, due=due)
+        else:
+            self.metrics.tiles_recalled.inc()
+        finished_ns = time.time_ns()
+        self.metrics.extract_seconds.observe((finished_ns - started_ns) / 1e9)
+        blank = self._blank(header, message, started_ns, finished_ns)
+        scale = thumbnail_scale(header) if header.preview else 0
+        return msgspec.structs.replace(
+            blank, results=dict(known.results), thumbnail=known.thumbnail, thumbnail_scale=scale
+        )
+
+    def _work_out(self, header: TileHeader, message: Message) -> Known:
+        """Decode a tile and run the pipeline on it."""
+        rect = header.rect
+        payload = self._references.payload(
+            header, partition=message.partition, offset=message.offset, value=guard.value_bytes(message)
+        )
         pixels = self._decoder.decode(
             payload, codec=header.codec, pixel_format=header.pixel_format, width=rect.width, height=rect.height
         )
@@ -124,11 +160,9 @@ class Extractor:
         results = self.pipeline.run(window, header.sequence)
         scale = thumbnail_scale(header) if header.preview else 0
         small = thumbnail(pixels[header.core.within(rect)], scale=scale).tobytes() if scale else b""
-        finished_ns = time.time_ns()
-        self.metrics.extract_seconds.observe((finished_ns - started_ns) / 1e9)
         self.metrics.tile_bytes.inc(len(payload))
-        blank = self._blank(header, message, started_ns, finished_ns)
-        return msgspec.structs.replace(blank, results=results, thumbnail=small, thumbnail_scale=scale)
+        base = msgspec.structs.replace(header, base=True)  # what it refers to is one, if it is none itself
+        return Known(header=base, results=results, thumbnail=small)
 
     def _refused(self, header: TileHeader, message: Message, started_ns: int, bad: BadMessage) -> Features:
         blank = self._blank(header, message, started_ns, time.time_ns())

@@ -4,7 +4,8 @@ One `Assembler` serves one partition of the features topic. Tiles may come in an
 contradicting each other; every frame that was seen leaves exactly once, in the order of its sequence within its run.
 
 A frame waits for its predecessor: sequence numbers of a run are contiguous, so a hole means tiles under way, and it is
-waited for like a missing tile, up to the deadline.
+waited for like a missing tile, up to the deadline. A run begins with the lowest sequence that its tiles name as sent
+(`TileHeader.first`); nothing below it is waited for.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ StreamKey: TypeAlias = tuple[str, str]
 Span: TypeAlias = tuple[int, int]
 """First pixel and the one after the last."""
 
+_ANY = 2**63  # above all sequences
 _REMEMBERED_GAPS = 1024  # closed frames whose missing tiles are still told apart from repeats
 _REMEMBERED_STREAMS = 4096  # runs without an open frame, so that a re-read frame is known to be out
 
@@ -101,9 +103,14 @@ class _Frame:
 @dataclass(slots=True, eq=False)
 class _Stream:
     key: StreamKey
-    next: int = 0
+    next: int = _ANY  # the sequence that is waited for
     begun: bool = False  # whether a frame of the run is known to be out
     frames: dict[int, _Frame] = field(default_factory=dict)
+
+    def sent_from(self, sequence: int) -> None:
+        """Frames of the run were sent from there on; what is out already stays so."""
+        if not self.begun:
+            self.next = min(self.next, sequence)
 
 
 class Assembler:
@@ -123,7 +130,8 @@ class Assembler:
     def resume(self, camera: str, run: str, *, last_sequence: int) -> None:
         """Note that events up to `last_sequence` are out already (read back from the events topic)."""
         stream = self._stream((camera, run))
-        stream.next, stream.begun = max(stream.next, last_sequence + 1), True
+        following = last_sequence + 1
+        stream.next, stream.begun = max(stream.next, following) if stream.begun else following, True
 
     def knows(self, camera: str, run: str) -> bool:
         """Whether a run is remembered, with or without open frames."""
@@ -143,6 +151,7 @@ class Assembler:
         """
         tile = features.tile
         stream = self._stream((tile.camera, tile.run))
+        stream.sent_from(min(tile.first, tile.sequence))
         if tile.sequence < stream.next:
             return "late" if tile.index in self._gaps.get(tile.key, ()) else "duplicate"
         frame = stream.frames.get(tile.sequence)

@@ -153,6 +153,7 @@ def frame_event(
         run=header.run,
         sequence=header.sequence,
         captured_ns=header.captured_ns,
+        clock=header.clock,
         emitted_ns=emitted_ns,
         width=header.frame_width,
         height=header.frame_height,

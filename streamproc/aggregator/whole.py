@@ -197,6 +197,7 @@ def _scene(closed: ClosedFrame, *, window: Window | None = None, found: Any = No
         captured_ns=header.captured_ns,
         width=header.frame_width,
         height=header.frame_height,
+        replenished=any(part.tile.base or part.tile.same_as is not None for part in closed.parts),
     )
 
 

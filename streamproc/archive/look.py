@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from streamproc.archive.index import FileIndex
+from streamproc.archive.index import FileIndex, Gap
 from streamproc.archive.mcap_in import open_file
 from streamproc.archive.storage import Storage, StoredFile
 from streamproc.errors import ArchiveError, StoreError
@@ -104,3 +104,13 @@ def topic_facts(topic: str, looks: list[Look]) -> dict[str, Any]:
         "gaps": gap_facts(looks),
         "problems": [one.problem for one in looks if one.problem],
     }
+
+
+def gap_text(topic: str, gap: Gap) -> str:
+    """A gap in one line."""
+    why = (
+        "retention removed them before they were archived"
+        if gap.why == "retention"
+        else "the log has no records there (compacted, or marks of transactions)"
+    )
+    return f"gap: {topic}[{gap.partition}] offsets {gap.first} to {gap.last}: {why}"

@@ -48,6 +48,11 @@ class Opened:
     partitions: dict[int, int]
     declared: tuple[Schema | Channel, ...]
 
+    @property
+    def topic_id(self) -> str:
+        """The broker's id of the topic when this was written; "" if it was not known."""
+        return next((one.metadata.get("topic_id", "") for one in self.declared if isinstance(one, Channel)), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -71,17 +71,19 @@ class McapOut:
         sink: Takes the bytes; its `size` is 0 now.
         topic: Of all records.
         partitions: That records may be of: a channel for each.
+        topic_id: The broker's own id of the topic, which a topic made anew has not; "" if it is not known.
     """
 
-    def __init__(self, sink: Sink, topic: str, partitions: Iterable[int]) -> None:
+    def __init__(self, sink: Sink, topic: str, partitions: Iterable[int], *, topic_id: str = "") -> None:
         self._sink = sink
+        identity = {"topic_id": topic_id} if topic_id else {}
         self._schema = Schema(id=_SCHEMA_ID, name="streamproc.Record", encoding="x-streamproc", data=envelope.LAYOUT)
         self._channels = [
             Channel(
                 id=partition + 1,
                 topic=f"{topic}/{partition}",
                 message_encoding=envelope.ENCODING,
-                metadata={"topic": topic, "partition": str(partition)},
+                metadata={"topic": topic, "partition": str(partition), **identity},
                 schema_id=_SCHEMA_ID,
             )
             for partition in partitions

@@ -1,8 +1,8 @@
 """Where archive files lie, through fsspec: a local folder, S3, HDFS, memory. The only module that knows fsspec.
 
-`ROOT/TOPIC/NAME.mcap`. A file appears under its name only when it is complete: object stores show an upload when it
-is closed, everywhere else it is written as `NAME.mcap.*.partial` and renamed (on a local disk after fsync, and its
-folder is synced after that).
+`ROOT/TOPIC/NAME.mcap`, and `ROOT/epoch-N/TOPIC/NAME.mcap` for the N-th topic of a name. A file appears under its name
+only when it is complete: object stores show an upload when it is closed, everywhere else it is written as
+`NAME.mcap.*.partial` and renamed (on a local disk after fsync, and its folder is synced after that).
 
 References:
     https://filesystem-spec.readthedocs.io: URLs, and credentials from FSSPEC_* variables or ~/.config/fsspec
@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import re
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streamproc.archive.behind import Behind
 from streamproc.archive.index import PARTIAL, SUFFIX, order_of
 from streamproc.errors import ArchiveError, StoreError, UsageError
 
@@ -28,7 +30,9 @@ log = logging.getLogger(__name__)
 INSTALL = "pip install 'streamproc[archive]'"
 _UPLOADS_AT_CLOSE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 _BLOCK_BYTES = 8 * 2**20  # of one part of an upload: 10,000 parts, S3's limit, are 80 GiB
+_CACHED_BYTES = 16 * 2**20  # after so many the disk begins to write: less to sync at the end, no cache of others lost
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+_EPOCH = re.compile(r"epoch-([2-9]|[1-9]\d{1,5})")
 _USER = re.compile(r"^([A-Za-z0-9+.-]+://[^/@:]*):[^/]*@")
 
 
@@ -57,10 +61,15 @@ class Storage:
     Raises:
         UsageError: No such kind of URL, or a password stands in it.
         ArchiveError: A library is missing, or nothing answers.
+
+    Attributes:
+        url: As it may be shown; what `Storage` takes.
+        epoch: 1, or the number of the part that `epochs` gave.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         self.url = masked(url)
+        self.epoch = 1
         if self.url != url:
             raise UsageError(
                 f"{self.url}: a password in the URL can be read by every process on the machine;"
@@ -89,9 +98,42 @@ class Storage:
 
     def topics(self) -> list[str]:
         """Topics that have files here, sorted."""
-        folders = [entry for entry in self._list(self._root) if entry["type"] == "directory"]
-        names = {entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in folders}
-        return sorted(name for name in names if _TOPIC.fullmatch(name) and self.files(name))
+        return sorted(name for name in self._folders() if _TOPIC.fullmatch(name) and self.files(name))
+
+    def epochs(self, topic: str | None = None) -> list[Storage]:
+        """The parts of this archive, oldest first: itself, then one for each time that a topic was made anew.
+
+        Args:
+            topic: Only parts that hold files of it.
+        """
+        numbers = sorted(int(found[1]) for name in self._folders() if (found := _EPOCH.fullmatch(name)))
+        parts = [self, *(self.at_epoch(number) for number in numbers)]
+        return [part for part in parts if topic is None or part.files(topic)]
+
+    def at_epoch(self, number: int) -> Storage:
+        """The part with this number, whether it holds anything or not; 1 is the archive itself."""
+        if number == 1:
+            return self
+        part = copy.copy(self)
+        part.epoch = number
+        part._root = f"{self._root.rstrip('/')}/epoch-{number}"
+        plain, mark, query = self.url.partition("?")
+        part.url = f"{plain.rstrip('/')}/epoch-{number}{mark}{query}"
+        return part
+
+    def refuses(self, error: StoreError) -> bool:
+        """Whether the store said no (credentials, rights, no such bucket), so that waiting would not help."""
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, PermissionError | NotADirectoryError):
+            return True
+        if isinstance(cause, FileNotFoundError):  # of a folder that is gone the disk may come back, of a bucket not
+            return bool(self._protocols & _UPLOADS_AT_CLOSE)
+        kind = type(cause)
+        return kind.__module__.startswith("botocore") and "Credentials" in kind.__name__
+
+    def _folders(self) -> set[str]:
+        entries = [entry for entry in self._list(self._root) if entry["type"] == "directory"]
+        return {entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries}
 
     def files(self, topic: str) -> list[StoredFile]:
         """A topic's complete files, as they follow each other."""
@@ -245,7 +287,7 @@ class _Reading:
 
 
 class NewFile:
-    """A file that is being written.
+    """A file that is being written, on a thread of its own; what fails there is raised by the next call.
 
     Attributes:
         path: Where it will be.
@@ -256,6 +298,8 @@ class NewFile:
         self._storage = storage
         self._stream = stream
         self._written = written
+        self._behind = Behind(self._write)
+        self._cached = 0
         self.path = path
         self.size = 0
 
@@ -265,9 +309,17 @@ class NewFile:
         Raises:
             ArchiveError: It cannot be written.
         """
+        self._behind.put(data)
+        self.size += len(data)
+
+    def _write(self, data: bytes) -> None:
         with self._storage._named(self.path):
             self._stream.write(data)
-        self.size += len(data)
+            self._cached += len(data)
+            if self._cached >= _CACHED_BYTES and self._storage.is_local and hasattr(os, "posix_fadvise"):
+                self._cached = 0
+                self._stream.flush()
+                os.posix_fadvise(self._stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def publish(self) -> None:
         """Make it appear under its name.
@@ -275,10 +327,12 @@ class NewFile:
         Raises:
             ArchiveError: It could not be made to.
         """
+        self._behind.drain()
         self._storage._publish(self._stream, written=self._written, path=self.path)
 
     def discard(self) -> None:
         """Forget it."""
+        self._behind.abandon()
         self._storage._discard(self._stream, written=self._written, path=self.path)
 
 

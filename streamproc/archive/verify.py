@@ -15,11 +15,14 @@ from streamproc.archive import envelope
 from streamproc.archive.index import FileIndex, Gap, Span
 from streamproc.archive.mcap_in import Found, Opened, messages, open_file, walk
 from streamproc.archive.mcap_out import HEADER, message_index, packed
+from streamproc.archive.reader import ArchiveReader
+from streamproc.archive.references import References
 from streamproc.archive.storage import Storage, StoredFile
 from streamproc.errors import ArchiveError, BadMessage, StoreError
+from streamproc.model import TileHeader
 from streamproc.reader import Record
 
-Kind = Literal["damaged", "gap", "double", "digest", "index"]
+Kind = Literal["damaged", "gap", "double", "digest", "index", "reference"]
 MAX_PROBLEMS = 1000  # told; more are counted
 _LETTER = "dl_"  # headers of dead letters: their tiles may well differ from their digest
 
@@ -31,7 +34,7 @@ class Problem:
     Attributes:
         kind: `damaged` bytes that cannot be what was written; `gap` offsets missing without a word; `double` offsets
             that stand twice; `digest` a tile's payload is not what its header says; `index` the index tells
-            otherwise than the records.
+            otherwise than the records; `reference` the earlier tile whose pixels a tile refers to is not there.
     """
 
     topic: str
@@ -45,15 +48,21 @@ class Judgement:
     """What was found in a topic.
 
     Attributes:
+        epoch: Of the part of the archive.
         tiles: Records with a digest that was compared.
+        references: Tiles without a payload of whose pixels the earlier record was found.
+        outside: The same whose earlier record is from before the archive, or in one of its gaps.
         gaps: That the archive itself tells of.
         more: Problems beyond `MAX_PROBLEMS`.
     """
 
     topic: str
+    epoch: int = 1
     files: int = 0
     records: int = 0
     tiles: int = 0
+    references: int = 0
+    outside: int = 0
     bytes: int = 0
     gaps: list[Gap] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -78,9 +87,11 @@ def verify(storage: Storage, topic: str, *, read: Callable[[int], None] = lambda
     Raises:
         StoreError: Files could not be looked at: nothing is known about them.
     """
-    judgement = Judgement(topic=topic)
+    judgement = Judgement(topic=topic, epoch=storage.epoch)
     positions: dict[int, int] = {}
-    for file in storage.files(topic):
+    files = storage.files(topic)
+    references = References(lambda: ArchiveReader(storage, topic))
+    for file in files:
         judgement.files += 1
         judgement.bytes += file.size
         try:
@@ -95,20 +106,25 @@ def verify(storage: Storage, topic: str, *, read: Callable[[int], None] = lambda
         index = opened.index
         _check_chain(judgement, file, positions, index.first)
         judgement.gaps += index.gaps
-        look = _FileLook(judgement, opened)
-        try:
-            with storage.reading(file.path) as stream:
-                for opcode, at, content in walk(stream, file.size):
-                    look.see(opcode, at, content)
-                    read(9 + len(content))
-        except StoreError:
-            raise
-        except ArchiveError as error:
-            judgement.add(file.name, "damaged", str(error))
-        else:
-            look.finish()
+        references.file(index)
+        _look(storage, opened, _FileLook(judgement, opened, references), judgement, read)
         positions = dict(index.next)
     return judgement
+
+
+def _look(storage: Storage, opened: Opened, look: _FileLook, judgement: Judgement, read: Callable[[int], None]) -> None:
+    """Show all records of a file."""
+    try:
+        with storage.reading(opened.file.path) as stream:
+            for opcode, at, content in walk(stream, opened.file.size):
+                look.see(opcode, at, content)
+                read(9 + len(content))
+    except StoreError:
+        raise
+    except ArchiveError as error:
+        judgement.add(opened.file.name, "damaged", str(error))
+    else:
+        look.finish()
 
 
 def _check_chain(
@@ -130,8 +146,9 @@ def _check_chain(
 class _FileLook:
     """One file, record by record."""
 
-    def __init__(self, judgement: Judgement, opened: Opened) -> None:
+    def __init__(self, judgement: Judgement, opened: Opened, references: References) -> None:
         self._judgement = judgement
+        self._references = references
         self._opened = opened
         self._index: FileIndex = opened.index
         self._positions = dict(opened.index.first)
@@ -246,19 +263,40 @@ class _FileLook:
 
     def _digest(self, record: Record) -> None:
         names = [name for name, _ in record.headers]
-        if wire.TILE_HEADER not in names or not record.value or any(name.startswith(_LETTER) for name in names):
+        if wire.TILE_HEADER not in names or any(name.startswith(_LETTER) for name in names):
             return
         try:
             header = wire.read_tile_header(record.headers)
         except BadMessage:
             return  # it came like that: workers send it to dead letters
+        if record.value:
+            self._payload(record, header)
+        elif header.same_as is not None:
+            self._reference(record, header)
+
+    def _payload(self, record: Record, header: TileHeader) -> None:
         self._judgement.tiles += 1
-        if wire.digest_payload(record.value) != header.payload_digest:
-            self._tell(
-                "digest",
-                f"partition {record.partition} offset {record.offset}: the payload of tile {header.row},{header.col} of"
-                f" {header.camera}/{header.run}/{header.sequence} differs from its digest",
-            )
+        digest = wire.digest_payload(record.value)
+        if header.base:
+            self._references.held(record.partition, record.offset, digest)
+        if digest != header.payload_digest:
+            self._tell("digest", f"{_place(record, header)} differs from its digest")
+
+    def _reference(self, record: Record, header: TileHeader) -> None:
+        found = self._references.judge(record.partition, record.offset, header)
+        if found is None:
+            self._judgement.outside += 1
+        elif found:
+            self._tell("reference", f"{_place(record, header)} is that of offset {header.same_as}, {found}")
+        else:
+            self._judgement.references += 1
 
     def _tell(self, kind: Kind, what: str) -> None:
         self._judgement.add(self._opened.file.name, kind, what)
+
+
+def _place(record: Record, header: TileHeader) -> str:
+    return (
+        f"partition {record.partition} offset {record.offset}: the payload of tile {header.row},{header.col} of"
+        f" {header.camera}/{header.run}/{header.sequence}"
+    )

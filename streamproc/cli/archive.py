@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from streamproc.cli.archive_shown import (
+    count,
+    judgement_facts,
+    print_files,
+    print_topics,
+    size,
+    tell_judgements,
+    tell_run,
+)
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
 from streamproc.cli.events import parse_time
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import err, say
 from streamproc.errors import ArchiveError, CannotJudge, StoreError, UsageError
 from streamproc.topics import Topics
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from streamproc.archive.run import ArchiveRun, TopicRun
-    from streamproc.archive.verify import Judgement
+    from streamproc.archive import ArchiveReader
+    from streamproc.archive.run import ArchiveRun
+    from streamproc.archive.storage import Storage
+    from streamproc.reader import Record
 
 app = typer.Typer(help="Keep topics as files on a local disk, S3 or HDFS, and look after them.", no_args_is_help=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Url = Annotated[str, typer.Argument(help="Folder of the archive: a path, s3://..., hdfs://...")]
 OnlyTopic = Annotated[str | None, typer.Option(help="Only this topic: a short name, or its full one.")]
 
 SHORT = ("tiles", "features", "events", "edges", "deadletters")
 INTERRUPTED = {2: 130, 15: 143}
-WIDE = 240  # columns of a table that goes into a file or a pipe
 _GIB = 2**30
 
 
@@ -62,6 +69,14 @@ def run(
     keep_bytes: Annotated[
         int | None, typer.Option(min=1, help="Delete the oldest files while those of a topic take more.")
     ] = None,
+    outage_s: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=30 * 86_400,
+            help="Longest outage of broker or store that is waited out once a topic was begun; then it ends.",
+        ),
+    ] = 86_400,
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
     as_json: Json = False,
@@ -81,13 +96,14 @@ def run(
             rules=rules,
             start=start,
             until_end=until_end,
+            outage_s=outage_s,
             stop=stop,
-            told=lambda line: err.print(line, markup=False),
+            told=say,
         )
         try:
             _run_shown(archiving, quiet=as_json, until_end=until_end)
         finally:
-            _tell_run(archiving, as_json=as_json)
+            tell_run(archiving.topics, as_json=as_json)
         if received:
             raise typer.Exit(INTERRUPTED[received[0]])
 
@@ -102,24 +118,23 @@ def ls(
 ) -> None:
     """Tell what an archive holds: files, partitions, offsets, times, cameras, bytes. Reads only the ends of files."""
     from streamproc.archive.look import file_facts, look, topic_facts
-    from streamproc.archive.storage import Storage
 
-    storage = Storage(url)
     found: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
-    for name in _held(storage, topic, settings_file):
+    for storage, name in _held(url, topic, settings_file):
         with _progress(as_json) as progress:
             task = progress.add_task(name, total=len(storage.files(name)))
             looks = look(storage, name, seen=lambda: progress.advance(task))  # noqa: B023 - called within this turn
-        found.append((topic_facts(name, looks), [file_facts(one) for one in looks]))
+        part = {"epoch": storage.epoch, "url": storage.url}
+        found.append(({**topic_facts(name, looks), **part}, [{**file_facts(one), **part} for one in looks]))
     if as_json:
         typer.echo(json.dumps([{**facts, "each": each} for facts, each in found]))
     else:
-        _print_topics([facts for facts, _ in found])
+        print_topics([facts for facts, _ in found])
         if files:
-            _print_files([file for _, each in found for file in each])
+            print_files([file for _, each in found for file in each])
     problems = [problem for facts, _ in found for problem in facts["problems"]]
     if problems:
-        raise ArchiveError(f"{_count(len(problems), 'file')} cannot be read, the first: {problems[0]}")
+        raise ArchiveError(f"{count(len(problems), 'file')} cannot be read, the first: {problems[0]}")
 
 
 @app.command()
@@ -128,25 +143,23 @@ def verify(url: Url, topic: OnlyTopic = None, settings_file: SettingsFile = None
 
     Exit 2 if the files cannot be looked at.
     """
-    from streamproc.archive.storage import Storage
     from streamproc.archive.verify import verify as verify_topic
 
     judgements = []
     try:
-        storage = Storage(url)
-        for name in _held(storage, topic, settings_file):
+        for storage, name in _held(url, topic, settings_file):
             with _progress(as_json, of_bytes=True) as progress:
                 task = progress.add_task(name, total=sum(file.size for file in storage.files(name)))
                 judgements.append(
-                    verify_topic(storage, name, read=lambda size: progress.advance(task, size))  # noqa: B023 - as above
+                    verify_topic(storage, name, read=lambda more: progress.advance(task, more))  # noqa: B023 - as above
                 )
     except StoreError as error:
         raise CannotJudge(str(error)) from None
     wrong = sum(len(one.problems) + one.more for one in judgements)
     if as_json:
-        typer.echo(json.dumps({"ok": not wrong, "topics": [_judgement_facts(one) for one in judgements]}))
+        typer.echo(json.dumps({"ok": not wrong, "topics": [judgement_facts(one) for one in judgements]}))
     else:
-        _tell_judgements(judgements)
+        tell_judgements(judgements)
     if wrong:
         raise typer.Exit(1)
 
@@ -180,9 +193,7 @@ def export(
     from streamproc.archive.export import export as export_events
     from streamproc.archive.storage import Storage
 
-    (wanted_topic,) = full_names(topic, Topics(settings_for(settings_file).prefix))
-    reader = ArchiveReader(url, wanted_topic)
-    ranges = {partition: reader.bounds(partition) for partition in reader.partitions()}
+    sources = [ArchiveReader(part, name) for part, name in _held(url, topic, settings_file)]
     full_kind = kind if kind is None or "." in kind else f"io.streamproc.{kind}.v1"
 
     def wanted(row: dict[str, Any]) -> bool:
@@ -197,9 +208,7 @@ def export(
     file = Storage(folder or ("/" if slash else ".")).create_beside(name)
     try:
         with _progress(as_json) as progress:
-            records = progress.track(
-                reader.read(ranges), total=sum(high - low for low, high in ranges.values()), description=wanted_topic
-            )
+            records = progress.track(_records(sources), total=_total(sources), description=topic)
             done = export_events(records, file, wanted=wanted)
         file.publish()
     except BaseException:
@@ -207,10 +216,11 @@ def export(
         raise
     if as_json:
         told = {"out": out, "events": done.events, "skipped": done.skipped, "passed_over": done.passed_over}
-        typer.echo(json.dumps({**told, "bytes": file.size}))
+        damaged = [line for source in sources for line in source.damaged]
+        typer.echo(json.dumps({**told, "bytes": file.size, "damaged": damaged}))
         return
     skipped = f", {done.skipped} records that are no events skipped" if done.skipped else ""
-    typer.echo(f"wrote {_count(done.events, 'event')}, {_size(file.size)}, to {out}{skipped}")
+    typer.echo(f"wrote {count(done.events, 'event')}, {size(file.size)}, to {out}{skipped}")
 
 
 def full_names(names: str, topics: Topics) -> list[str]:
@@ -227,21 +237,37 @@ def full_names(names: str, topics: Topics) -> list[str]:
     return list(dict.fromkeys(getattr(topics, name) if name in SHORT else name for name in given))
 
 
-def _held(storage: Any, topic: str | None, settings_file: Any) -> list[str]:
-    """The topics to look at.
+def _held(url: str, topic: str | None, settings_file: Any) -> list[tuple[Storage, str]]:
+    """The topics to look at, each with the part of the archive where it lies, oldest part first.
 
     Raises:
         ArchiveError: There are none.
     """
-    held: list[str] = storage.topics()
+    from streamproc.archive.storage import Storage
+
+    storage = Storage(url)
+    held = [(part, name) for part in storage.epochs() for name in part.topics()]
     if not held:
         raise ArchiveError(f"{storage.url} holds no archive files: streamproc archive run writes them")
     if topic is None:
         return held
-    (name,) = full_names(topic, Topics(settings_for(settings_file).prefix))
-    if name not in held:
-        raise ArchiveError(f"{storage.url} holds no files of topic {name}; it holds {', '.join(held)}")
-    return [name]
+    (wanted,) = full_names(topic, Topics(settings_for(settings_file).prefix))
+    found = [(part, name) for part, name in held if name == wanted]
+    if not found:
+        others = ", ".join(dict.fromkeys(name for _, name in held))
+        raise ArchiveError(f"{storage.url} holds no files of topic {wanted}; it holds {others}")
+    return found
+
+
+def _records(sources: Sequence[ArchiveReader]) -> Iterator[Record]:
+    """All that these hold, one after the other."""
+    for source in sources:
+        yield from source.read({partition: source.bounds(partition) for partition in source.partitions()})
+
+
+def _total(sources: Sequence[ArchiveReader]) -> int:
+    bounds = [source.bounds(partition) for source in sources for partition in source.partitions()]
+    return sum(high - low for low, high in bounds)
 
 
 def _progress(quiet: bool, *, of_bytes: bool = False) -> Progress:
@@ -276,140 +302,8 @@ def _run_shown(archiving: ArchiveRun, *, quiet: bool, until_end: bool) -> None:
                     continue
                 speed = (taken - before[at][1]) / (now_s - last_s)
                 before[at] = (now_s, taken)
-                told = f"{one.written.taken} records, {_size(taken)}, {_size(speed)}/s, {one.written.files} files"
+                told = f"{one.written.taken} records, {size(taken)}, {size(speed)}/s, {one.written.files} files"
                 total = one.target or 1 if until_end else None
                 progress.update(task, completed=one.written.taken if until_end else 0, total=total, told=told)
 
         archiving.run(every=every)
-
-
-def _tell_run(archiving: ArchiveRun, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps({"topics": [_run_facts(one) for one in archiving.topics]}))
-        return
-    for one in archiving.topics:
-        done = one.written
-        gaps = f", {_count(len(done.gaps), 'gap')} (told above)" if done.gaps else ""
-        deleted = f", {_count(done.deleted, 'old file')} deleted" if done.deleted else ""
-        typer.echo(
-            f"{one.topic}: {_count(done.records, 'record')}, {_size(done.payload_bytes)}, in"
-            f" {_count(done.files, 'file')}{gaps}{deleted}"
-        )
-
-
-def _run_facts(one: TopicRun) -> dict[str, Any]:
-    done = one.written
-    return {
-        "topic": one.topic,
-        "files": done.files,
-        "records": done.records,
-        "payload_bytes": done.payload_bytes,
-        "file_bytes": done.file_bytes,
-        "deleted_files": done.deleted,
-        "gaps": [
-            {"partition": gap.partition, "first": gap.first, "last": gap.last, "why": gap.why} for gap in done.gaps
-        ],
-        "next": {str(partition): offset for partition, offset in sorted(one.positions.items())},
-        "error": None if one.error is None else " ".join(str(one.error).split()),
-    }
-
-
-def _print_topics(topics: list[dict[str, Any]]) -> None:
-    table = _table("topic", "partition", "offsets", "records", "from", "to", "cameras")
-    for facts in topics:
-        many = f"{len(facts['cameras'])}{'+' if facts['more_cameras'] else ''}"
-        cameras = f"{many}: {', '.join(facts['cameras'][:5])}" if facts["cameras"] else "-"
-        files = f"{_count(facts['files'], 'file')}, {_size(facts['bytes'])}"
-        row = (
-            facts["topic"],
-            "all",
-            files,
-            str(facts["records"]),
-            _when(facts["from_ms"]),
-            _when(facts["to_ms"]),
-            cameras,
-        )
-        table.add_row(*map(Text, row), style="bold")
-        for one in facts["partitions"]:
-            offsets = f"{one['first']} to {one['last']}"
-            times = (_when(one["from_ms"]), _when(one["to_ms"]))
-            table.add_row(*map(Text, ("", str(one["partition"]), offsets, str(one["records"]), *times, "")))
-        for gap in facts["gaps"]:
-            missing = f"{gap['first']} to {gap['last']}"
-            table.add_row(*map(Text, ("", str(gap["partition"]), missing, f"gap: {gap['why']}", "", "", "")))
-    _console().print(table)
-
-
-def _print_files(files: list[dict[str, Any]]) -> None:
-    table = _table("file", "bytes", "records", "from", "to", "cameras")
-    for one in files:
-        name = f"{one['topic']}/{one['file']}"
-        if "problem" in one:
-            table.add_row(*map(Text, (name, _size(one["bytes"]), "unreadable", "", "", "")), style="red")
-            continue
-        times = (_when(one["from_ms"]), _when(one["to_ms"]))
-        cells = (name, _size(one["bytes"]), str(one["records"]), *times, ", ".join(one["cameras"][:5]))
-        table.add_row(*map(Text, cells))
-    _console().print(table)
-
-
-def _tell_judgements(judgements: list[Judgement]) -> None:
-    for one in judgements:
-        for problem in one.problems:
-            typer.echo(f"{problem.kind}: {problem.topic}/{problem.file}: {problem.what}")
-        if one.more:
-            typer.echo(f"and {one.more} more problems of topic {one.topic}")
-        explained = f", {_count(len(one.gaps), 'gap')} that the archive tells of" if one.gaps else ""
-        wrong = len(one.problems) + one.more
-        found = _count(wrong, "problem") if wrong else "all well"
-        typer.echo(
-            f"{one.topic}: {_count(one.files, 'file')}, {_size(one.bytes)}, {_count(one.records, 'record')},"
-            f" {one.tiles} digests of tiles compared{explained}: {found}"
-        )
-
-
-def _judgement_facts(one: Judgement) -> dict[str, Any]:
-    return {
-        "topic": one.topic,
-        "files": one.files,
-        "bytes": one.bytes,
-        "records": one.records,
-        "tiles": one.tiles,
-        "gaps": [
-            {"partition": gap.partition, "first": gap.first, "last": gap.last, "why": gap.why} for gap in one.gaps
-        ],
-        "problems": [{"file": problem.file, "kind": problem.kind, "what": problem.what} for problem in one.problems],
-        "more_problems": one.more,
-    }
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, no_wrap=name != "cameras")
-    return table
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
-
-
-def _when(time_ms: int | None) -> str:
-    if time_ms is None:
-        return "-"
-    try:
-        return f"{datetime.fromtimestamp(time_ms / 1000, tz=UTC):%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, OSError, ValueError):
-        return "-"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _size(count: float) -> str:
-    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= step:
-            return f"{count / step:.1f} {unit}"
-    return f"{count:.0f} B"

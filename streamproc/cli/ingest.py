@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,14 +46,15 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Keep all cameras of a list alive and publish their frames, until Ctrl-C; changes of the list are taken on."""
-    from producers.cameras_file import read_cameras
+    from producers.cameras_file import read_cameras, signature
 
+    seen = signature(cameras)
     listed = read_cameras(cameras, variable=value_of)
     if check:
         _show_list(cameras, listed, as_json=as_json)
         return
     settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
-    _run(cameras, listed, settings, pipeline=pipeline, ledger=ledger, threads=threads, as_json=as_json)
+    _run(cameras, listed, settings, seen=seen, pipeline=pipeline, ledger=ledger, threads=threads, as_json=as_json)
 
 
 def _run(
@@ -60,6 +62,7 @@ def _run(
     listed: dict[str, CameraSpec],
     settings: Settings,
     *,
+    seen: object,
     pipeline: Path | None,
     ledger: Path | None,
     threads: int,
@@ -71,16 +74,17 @@ def _run(
     from producers.ingest_run import Outlet
     from streamproc.metrics import exported
     from streamproc.provision import require_topics
-    from streamproc.publisher import Publisher
+    from streamproc.publisher import LastingPublisher, Publisher
 
     halo = pipeline_for(pipeline).halo
     partitions = require_topics(settings)
     told = quiet if as_json else say
+    producer = partial(Publisher, settings, client_id="streamproc-ingest")
     with (
         stop_on_signals() as (stop, received),
         exported(settings) as metrics,
         _ledger(ledger) as writer,
-        _closing(Publisher(settings, client_id="streamproc-ingest")) as publisher,
+        _closing(LastingPublisher(producer, notice=told, stop=stop)) as publisher,
         _table(quiet=as_json) as on_tick,
     ):
         outlet = Outlet(
@@ -98,6 +102,7 @@ def _run(
         report = Ingest(
             file,
             listed,
+            seen=seen,
             read=lambda path: read_cameras(path, variable=value_of),
             outlet=outlet,
             open_camera=_opener(settings, told),

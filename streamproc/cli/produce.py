@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from producers.changed_only import FULL_EVERY_S, LEVEL, LONGEST_FULL_S, ChangedOnly
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.interrupts import stop_on_signals
 from streamproc.cli.notices import err, quiet, say
@@ -33,7 +34,7 @@ def produce(
         str,
         typer.Argument(
             help="Picture, folder, 'glob*.png', film, folder of tiles, builtin, synthetic[:WxH]; live: rtsp://, http://,"
-            " /dev/video0, watch:FOLDER, stdin:WHAT."
+            " hls+http://, /dev/video0, watch:FOLDER, stdin:WHAT."
         ),
     ],
     *,
@@ -52,6 +53,19 @@ def produce(
     ledger: Annotated[
         Path | None, typer.Option(help="File that is told of each frame and what became of it; appended to.")
     ] = None,
+    changed_only: Annotated[
+        bool,
+        typer.Option(
+            "--changed-only", help="For a camera that stands still: send unchanged tiles as references to their pixels."
+        ),
+    ] = False,
+    change_level: Annotated[
+        float,
+        typer.Option(min=0, max=255, help="With --changed-only: grey levels of a change; 0 takes every difference."),
+    ] = LEVEL,
+    full_every: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_FULL_S, help="With --changed-only: seconds between full frames.")
+    ] = FULL_EVERY_S,
     run: Annotated[str | None, typer.Option(help="Name of this run; default: file-TIME-RANDOM, or live-.")] = None,
     pipeline: Annotated[Path | None, typer.Option(help="Pipeline file, for the halo; default: the built-in.")] = None,
     tiles_pattern: Annotated[
@@ -102,6 +116,7 @@ def produce(
                 drop=policy,
                 ledger=writer,
                 pipeline_halo=halo,
+                changed=ChangedOnly(level=change_level, full_every_s=full_every) if changed_only else None,
                 metrics=metrics,
                 stop=stop,
                 on_progress=progress,

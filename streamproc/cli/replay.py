@@ -17,6 +17,7 @@ from rich.console import Console
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import say
 from streamproc.errors import BrokerError, UsageError
 from streamproc.reader import TopicReader
 from streamproc.settings import Settings, load_settings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from producers.replay_order import Ranges
     from producers.replay_report import OnProgress, ReplayReport
     from streamproc.archive import ArchiveReader
+    from streamproc.records import RecordSource
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 _QUEUE_BYTES = 8 * 2**20  # reading goes from window to window: what is fetched beyond one is fetched again
@@ -46,7 +48,12 @@ Archive = Annotated[
 Replays = Annotated[bool, typer.Option("--replays", help="Also frames that were sent by an earlier replay.")]
 Slack = Annotated[
     float,
-    typer.Option(min=0, max=86_400, help="Longest time, in seconds, between a frame's capture and its record."),
+    typer.Option(
+        min=0,
+        max=86_400,
+        help="Seconds by which a frame's capture time and the time it was sent may differ. The log is searched by the"
+        " latter, from so long before --from to so long after --to; raise it for wrong clocks and late frames.",
+    ),
 ]
 
 
@@ -105,6 +112,9 @@ def replay(
             apart=bool(event) and len(event or ()) > 1,
         )
         ranges = _ranges(settings, source, wanted, asked, event, archive=archive, slack_s=slack)
+        begins = (
+            None if asked or event else tell_beginning(source, wanted, archive=archive, slack_s=slack, quiet=as_json)
+        )
         with stop_on_signals(_stopping) as (stop, received), controlled(control), shown(quiet=as_json) as progress:
             report = send(
                 source,
@@ -118,7 +128,7 @@ def replay(
                 control=control,
                 on_progress=progress,
             )
-    _tell(report, received, as_json=as_json)
+    _tell(report, received, begins=begins, as_json=as_json)
     report.raise_for_problem()
     if received:
         raise typer.Exit(128 + received[0])
@@ -156,6 +166,28 @@ def nothing_found(topic: str, choice: Choice, *, archive: str | None) -> str:
     return f"{where} holds no frame that fits (streamproc events and archive ls tell what there is){echo}"
 
 
+def tell_beginning(
+    source: RecordSource, choice: Choice, *, archive: str | None, slack_s: float, quiet: bool
+) -> str | None:
+    """Say in a line if a log or an archive begins only after the span that is asked for does.
+
+    Returns:
+        When it begins, if so.
+    """
+    from producers.replay_span import begins_ms
+    from streamproc.cloudevents import event_time
+
+    begins = begins_ms(source, from_ns=choice.from_ns, slack_s=slack_s)
+    if begins is None:
+        return None
+    begun = event_time(begins * 10**6)
+    if not quiet:
+        asked = " to ".join(event_time(moment) for moment in (choice.from_ns, choice.to_ns) if moment is not None)
+        where = f"the archive's {source.topic}" if archive else source.topic
+        say(f"{where} begins at {begun}, asked was from {asked}: what was captured before is not there")
+    return begun
+
+
 def _prefix(prefix: str | None, settings: Settings) -> str:
     return settings.prefix if prefix is None else load_settings(prefix=prefix).prefix
 
@@ -187,7 +219,8 @@ def _ranges(
     slack_s: float,
 ) -> Ranges:
     """Where to look; names the frames in `wanted` where they are known."""
-    from producers.replay_choice import around_captures, by_events, by_offsets
+    from producers.replay_choice import by_events, by_offsets
+    from producers.replay_span import around_captures
 
     if event:
         with opened(settings, archive, Topics(settings.prefix).events) as events:
@@ -200,12 +233,13 @@ def _ranges(
     return around_captures(source, from_ns=wanted.from_ns, to_ns=wanted.to_ns, slack_s=slack_s)
 
 
-def _tell(report: ReplayReport, received: Sequence[int], *, as_json: bool) -> None:
+def _tell(report: ReplayReport, received: Sequence[int], *, begins: str | None, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(report.as_json()))
+        typer.echo(json.dumps({**report.as_json(), "source_begins": begins}))
         return
     if received:
-        err.print(f"stopped by {signal.Signals(received[0]).name}, after the frames that were begun", markup=False)
+        when = ", after the frames that were begun" if report.frames else " before any frame was sent"
+        err.print(f"stopped by {signal.Signals(received[0]).name}{when}", markup=False)
     if report.frames:
         typer.echo("\n".join(report.lines()))
 

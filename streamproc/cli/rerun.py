@@ -15,7 +15,18 @@ from rich.console import Console
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.interrupts import stop_on_signals
-from streamproc.cli.replay import Archive, From, OfRun, Replays, Slack, To, nothing_found, opened, require_order
+from streamproc.cli.replay import (
+    Archive,
+    From,
+    OfRun,
+    Replays,
+    Slack,
+    To,
+    nothing_found,
+    opened,
+    require_order,
+    tell_beginning,
+)
 from streamproc.errors import BrokerError, StreamprocError, UsageError
 from streamproc.topics import Topics
 
@@ -51,7 +62,8 @@ def rerun(
 
     With --archive and no broker at hand, one is started for the length of the rerun.
     """
-    from producers.replay_choice import Choice, around_captures, parse_moment
+    from producers.replay_choice import Choice, parse_moment
+    from producers.replay_span import around_captures
     from producers.runs import require_name
     from streamproc.rerun import RerunOptions, run_rerun
 
@@ -75,6 +87,7 @@ def rerun(
         stop_on_signals(_stopping) as (stop, received),
         _bars(quiet=as_json) as progress,
     ):
+        begins = tell_beginning(source, choice, archive=archive, slack_s=slack, quiet=as_json)
         result = run_rerun(
             source,
             around_captures(source, from_ns=from_ns, to_ns=to_ns, slack_s=slack),
@@ -85,7 +98,7 @@ def rerun(
             progress=progress,
             stop=stop,
         )
-    _tell(result, options.out, name=name, as_json=as_json)
+    _tell(result, options.out, name=name, begins=begins, as_json=as_json)
     _end(result, received, lambda: nothing_found(source.topic, choice, archive=archive))
 
 
@@ -116,7 +129,7 @@ def _broker(settings: Settings, archive: str | None, *, quiet: bool) -> Iterator
         yield settings.model_copy(update={"bootstrap": cluster.bootstrap})
 
 
-def _tell(result: RerunResult, out: Path, *, name: str, as_json: bool) -> None:
+def _tell(result: RerunResult, out: Path, *, name: str, begins: str | None, as_json: bool) -> None:
     summary: dict[str, Any] = {
         "name": name,
         "complete": result.is_whole,
@@ -128,6 +141,7 @@ def _tell(result: RerunResult, out: Path, *, name: str, as_json: bool) -> None:
         "events": str(out / "events.jsonl"),
         "run": str(out / "run.json"),
         "replay": result.replayed.as_json(),
+        "source_begins": begins,
     }
     if as_json:
         typer.echo(json.dumps(summary))

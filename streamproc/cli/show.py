@@ -16,7 +16,9 @@ from rich.console import Console
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.events import parse_time
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import say
 from streamproc.cli.writing import write_whole
+from streamproc.cloudevents import event_time
 from streamproc.errors import StreamprocError, UsageError
 from streamproc.settings import Settings
 from streamproc.topics import Topics
@@ -109,9 +111,10 @@ def clip(
         raise UsageError(f"--out {out}: the video is written as MP4, name it so")
     span = _range(since, until)
     settings = settings_for(settings_file, bootstrap=bootstrap)
+    begins: list[int] = []
     with (
         open_sources(settings, archive) as sources,
-        _evidence(sources, settings, camera, span, run, quiet=as_json) as evidence,
+        _evidence(sources, settings, camera, span, run, begins=begins, quiet=as_json) as evidence,
         _results(evidence, pipeline_events) as results,
         stop_on_signals(lambda: err.print("stopping: the video ends here (again: at once)")) as (stop, received),
     ):
@@ -135,7 +138,7 @@ def clip(
                 seen=lambda: bar.advance(task),
                 stop=stop.is_set,
             )
-    _tell_clip(done, out, as_json=as_json)
+    _tell_clip(done, out, begins=event_time(begins[0] * 10**6) if begins else None, as_json=as_json)
     if received:
         raise typer.Exit(INTERRUPTED[received[0]])
 
@@ -229,6 +232,7 @@ def _facts(event: Mapping[str, Any], told: Told, sight: Sight, *, edges_line: st
         "run": data["run"],
         "sequence": data["sequence"],
         "captured_ns": data["captured_ns"],
+        "clock": data.get("clock"),
         "outcome": data["outcome"],
         "objects": data["objects"],
         "topic": evidence["topic"],
@@ -245,13 +249,13 @@ def _facts(event: Mapping[str, Any], told: Told, sight: Sight, *, edges_line: st
 
 
 def _tell(facts: Mapping[str, Any]) -> None:
-    from streamproc.cloudevents import event_time
     from streamproc.evidence.picture import offsets_text
 
     operators = ", ".join(f"{name} v{version}" for name, version in facts["operators"].items())
     lines = {
         "event": f"{facts['id']} ({facts['type']})",
-        "frame": f"{facts['camera']}/{facts['run']}/{facts['sequence']}, captured {event_time(facts['captured_ns'])}",
+        "frame": f"{facts['camera']}/{facts['run']}/{facts['sequence']}, captured {event_time(facts['captured_ns'])}"
+        + (f" by the {facts['clock']} clock" if facts["clock"] else ""),
         "outcome": facts["outcome"],
         "objects": ", ".join(f"{one['label']} {one['score']:.3g}" for one in facts["objects"]) or "none",
         "tiles": f"{facts['topic']} {offsets_text(facts['offsets'])}",
@@ -282,9 +286,16 @@ def _range(since: str, until: str) -> tuple[int, int]:
 
 @contextmanager
 def _evidence(
-    sources: Sources, settings: Settings, camera: str, span: tuple[int, int], run: str | None, *, quiet: bool
+    sources: Sources,
+    settings: Settings,
+    camera: str,
+    span: tuple[int, int],
+    run: str | None,
+    *,
+    begins: list[int],
+    quiet: bool,
 ) -> Iterator[EventStore]:
-    """The events of the range, on disk.
+    """The events of the range, on disk; says if the log begins only after the range, and puts that into `begins`.
 
     Raises:
         StreamprocError: There are none.
@@ -293,10 +304,23 @@ def _evidence(
     from streamproc.evidence.store import EventStore
 
     topic = Topics(settings.prefix).events
+
+    def begun(place: str, moment_ms: int) -> None:
+        begins.append(moment_ms)
+        if not quiet:
+            asked = " to ".join(map(event_time, span))
+            say(f"{place}: {topic} begins at {event_time(moment_ms * 10**6)}, asked was {asked}: the rest is gone")
+
     with progress(quiet) as bar:
         task = bar.add_task(f"reading {topic}", total=None)
         found = events_between(
-            sources, topic, camera=camera, from_ns=span[0], to_ns=span[1], seen=lambda count: bar.advance(task, count)
+            sources,
+            topic,
+            camera=camera,
+            from_ns=span[0],
+            to_ns=span[1],
+            seen=lambda count: bar.advance(task, count),
+            begun=begun,
         )
         chosen = (one for one in found if run is None or one["data"]["run"] == run)
         store = EventStore.of_events(topic, first_of_each(chosen) if run is None else chosen)
@@ -320,12 +344,12 @@ def _results(evidence: EventStore, path: Path | None) -> Iterator[EventStore]:
         yield store
 
 
-def _tell_clip(done: Clip, out: Path, *, as_json: bool) -> None:
+def _tell_clip(done: Clip, out: Path, *, begins: str | None, as_json: bool) -> None:
     seconds = float(done.pictures / done.fps)
     if as_json:
         told = {name: getattr(done, name) for name in ("frames", "shown", "incomplete", "gone", "pictures", "stopped")}
         about = {"fps": float(done.fps), "seconds": round(seconds, 3), "width": done.width, "height": done.height}
-        typer.echo(json.dumps({"out": str(out), **told, **about, "why": done.told}))
+        typer.echo(json.dumps({"out": str(out), **told, **about, "why": done.told, "source_begins": begins}))
         return
     left_out = done.frames - done.shown
     typer.echo(

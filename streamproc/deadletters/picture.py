@@ -48,6 +48,8 @@ def judge(header: TileHeader | None, payload: bytes, *, max_pixels: int) -> Judg
         max_pixels: Larger pictures are not decoded.
     """
     told = []
+    if header is not None and header.same_as is not None:
+        return Judged(shape=None, told=f"its pixels are those of offset {header.same_as} of its partition")
     if header is not None:
         try:
             wire.check_tile(header, payload, max_frame_pixels=max_pixels)

@@ -155,7 +155,7 @@ def make_clip(
         fps: Of the video.
         max_frame_pixels: Frames above this are refused.
         seen: Called after each frame.
-        stop: Asked after each frame; when it says so, the video ends there and is whole.
+        stop: Asked after each picture; when it says so, the video ends there and is whole.
 
     Raises:
         StreamprocError: There are no frames, or the video cannot be written.
@@ -175,7 +175,7 @@ def make_clip(
             told = result or Told({**place.event, "data": {**place.data, "objects": []}}, [])
             picture = drawing.draw_paths(draw_sight(sight, told), trails.add(told))
             lines = _caption(told, sight, is_told=result is not None)
-            _show(out, shot, drawing.fit(picture, width, height), lines, clip)
+            _show(out, shot, drawing.fit(picture, width, height), lines, clip, stop)
             _count(clip, sight)
             seen()
             clip.stopped = stop()
@@ -236,14 +236,14 @@ def _caption(told: Told, sight: Sight, *, is_told: bool) -> list[str]:
     return ["  ".join(part for part in first if part), "  ".join(part for part in (counts, happened) if part)]
 
 
-def _show(out: Video, shot: Shot, picture: Pixels, lines: list[str], clip: Clip) -> None:
+def _show(out: Video, shot: Shot, picture: Pixels, lines: list[str], clip: Clip, stop: Callable[[], bool]) -> None:
     """Add a picture for as long as it lasts; when that is long, say that nothing came."""
     live = min(shot.times, shot.pause)
-    out.add(_filled(drawing.caption(picture, lines), clip), live)
-    if shot.times > live:
+    out.add(_filled(drawing.caption(picture, lines), clip), live, stop=stop)
+    if shot.times > live and not stop():
         words = f"no frame for {float(shot.times / clip.fps):.1f} s after this one"
         still = drawing.caption(drawing.dimmed(picture), [lines[0], words])
-        out.add(_filled(still, clip), shot.times - live)
+        out.add(_filled(still, clip), shot.times - live, stop=stop)
 
 
 def _filled(picture: Pixels, clip: Clip) -> Pixels:

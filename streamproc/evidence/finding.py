@@ -19,10 +19,16 @@ LATE_MS: Final = 3_600_000  # an event may be emitted so long after its frame wa
 
 Seen = Callable[[int], None]
 """Told how many records were read."""
+Begun = Callable[[str, int], None]
+"""Told of a place, and when it begins (record time, milliseconds): earlier records are no longer there."""
 
 
 def unseen(_count: int) -> None:
     """For who does not ask for progress."""
+
+
+def untold(_place: str, _begins_ms: int) -> None:
+    """For who does not ask where a place begins."""
 
 
 def records_of(sources: Sources, topic: str, camera: str | None) -> int:
@@ -82,7 +88,14 @@ def frame_event_of(sources: Sources, topic: str, event: Mapping[str, Any], *, se
 
 
 def events_between(
-    sources: Sources, topic: str, *, camera: str, from_ns: int, to_ns: int, seen: Seen = unseen
+    sources: Sources,
+    topic: str,
+    *,
+    camera: str,
+    from_ns: int,
+    to_ns: int,
+    seen: Seen = unseen,
+    begun: Begun = untold,
 ) -> Iterator[dict[str, Any]]:
     """Events of a camera's frames that were captured in a range, from the first place that has any, in log order.
 
@@ -96,9 +109,12 @@ def events_between(
         from_ns: First capture time, ns since 1970.
         to_ns: End of the range, exclusive.
         seen: For progress.
+        begun: Told, after the last event, of the place that gave them, or of all that gave none, if it begins only
+            after `from_ns`.
     """
     low, high = event_time(from_ns), event_time(to_ns)
-    for _, source in sources.of(topic):
+    late: dict[str, int] = {}
+    for place, source in sources.of(topic):
         (partition,) = _partitions(source, camera)
         start = source.offset_at(partition, since_ms=from_ns // 10**6 - EARLY_MS)
         end = source.offset_at(partition, since_ms=to_ns // 10**6 + LATE_MS)
@@ -112,8 +128,14 @@ def events_between(
             if event is not None and from_ns <= event["data"]["captured_ns"] < to_ns:
                 any_found = True
                 yield event
+        begins_ms = _begins_ms(source, partition, start)
+        late = {} if any_found else late
+        if begins_ms is not None and begins_ms > from_ns // 10**6:
+            late[place] = begins_ms
         if any_found:
-            return
+            break
+    for place, begins_ms in late.items():
+        begun(place, begins_ms)
 
 
 def twin_of(sources: Sources, topic: str, data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -169,6 +191,14 @@ def _subject(event: Mapping[str, Any]) -> tuple[str, str, int]:
         raise StreamprocError(
             f"event {event.get('id')} of type {event.get('type')} tells of no frame: there is nothing to show"
         ) from None
+
+
+def _begins_ms(source: RecordSource, partition: int, start: int) -> int | None:
+    """When a partition begins, if earlier records were removed and `start` lies at its beginning."""
+    low, high = source.bounds(partition)
+    if low == 0 or start > low:
+        return None
+    return next((record.timestamp_ms for record in source.read({partition: (low, high)})), None)
 
 
 def _structured(record: Record) -> dict[str, Any] | None:

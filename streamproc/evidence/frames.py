@@ -15,6 +15,7 @@ from streamproc.operators.pixels import decode
 from streamproc.operators.tiling import cut, join
 from streamproc.reader import Record
 from streamproc.records import RecordSource, rounds
+from streamproc.references import payloads_of
 from streamproc.settings import Settings
 from streamproc.topics import tile_partition
 
@@ -84,6 +85,12 @@ class _Wanted:
     told: list[str] = field(default_factory=list)
     removed: dict[int, str] = field(default_factory=dict)
     partitions: int = 0
+
+    def add(self, header: TileHeader, payload: bytes, place: str) -> None:
+        """Take a tile, unless it is here already."""
+        if header.index not in self.tiles:
+            self.tiles[header.index] = (header, payload)
+            self.places += [] if place in self.places else [place]
 
     @property
     def whole(self) -> bool:
@@ -188,15 +195,21 @@ def _take(name: str, source: RecordSource, wanted: Sequence[_Wanted], *, max_fra
         one.partitions = len(held)
         one.told += _cut_off(name, source, one)
     there = [{partition: span for partition, span in one.offsets.items() if partition in held} for one in wanted]
+    empty: list[tuple[TileHeader, int, int]] = []
     for ranges in rounds(there, source):
         for record in source.read(ranges):
             header = tile_of(record, frames, max_frame_pixels)
-            if header is None:
+            if header is None or header.index in frames[header.key].tiles:
                 continue
-            found = frames[header.key]
-            if header.index not in found.tiles:
-                found.tiles[header.index] = (header, record.value)
-                found.places += [] if name in found.places else [name]
+            if header.same_as is None:
+                frames[header.key].add(header, record.value, name)
+            else:
+                empty.append((header, record.partition, record.offset))
+    for header, payload in payloads_of(source, empty):
+        if isinstance(payload, bytes):
+            frames[header.key].add(header, payload, name)
+        else:
+            frames[header.key].told.append(f"{name}: {source.topic}: {payload.detail}")
 
 
 def _cut_off(name: str, source: RecordSource, wanted: _Wanted) -> list[str]:

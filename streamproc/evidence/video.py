@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -69,14 +70,18 @@ class Video:
             self._mux(None)
             self._out.close()
             self._partial.replace(self._path)
-        except OSError as failed:
+        except BaseException as failed:  # a second Ctrl-C while the file is put in order, too
             self._discard()
+            if not isinstance(failed, OSError):
+                raise
             raise VideoError(f"{self._path} cannot be written: {failed.strerror or failed}") from None
 
-    def add(self, picture: Pixels, times: int) -> None:
-        """Append a picture (rows, cols, 3), BGR, `times` times."""
+    def add(self, picture: Pixels, times: int, *, stop: Callable[[], bool] = lambda: False) -> None:
+        """Append a picture (rows, cols, 3), BGR, `times` times; at least once, then until `stop` says so."""
         frame = self._av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv420p")
-        for _ in range(times):
+        for number in range(times):
+            if number and stop():
+                return
             frame.pts, frame.time_base = self.frames, self._step
             self.frames += 1
             self._mux(frame)

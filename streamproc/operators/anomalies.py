@@ -62,7 +62,8 @@ def anomalies(scene: Scene, memory: Memory, params: Params) -> Sighting:
       cameras that take away noise, and codecs that skip what has not changed, send a quiet night all but unchanged. So
       a frozen camera whose pictures something else makes differ goes unnoticed, be it by a grey level: an encoder with
       a bit rate to keep, a clock that is drawn into them. The same picture encoded anew by the same JPEG encoder is
-      the same;
+      the same. Where only changed tiles are sent nothing is told as frozen: `streamproc ingest` looks at what the
+      camera gives;
     - moved, tilted: the view is unlike the usual one, by the slopes between cells of 1/48 of the frame, in most of its
       parts; so what stands before up to half of it does not matter. Or it is less like it than it ever is, and moving
       it back, by few cells, makes it like again. If the usual view is found turned by 2 to 30 degrees, zoomed by up
@@ -138,7 +139,7 @@ def _means(found: Vitals, scene: Scene) -> Cells:
 
 def _facts(found: Vitals, cells: Cells, memory: Memory, moment: Moment, scene: Scene) -> dict[str, float | None]:
     same = memory["same"]
-    if same is None or same["digest"] != found.digest:
+    if same is None or same["digest"] != found.digest or scene.replenished:
         same = {"digest": found.digest, "since_s": moment.now_s, "sequence": scene.sequence, "looks": 0}
     memory["same"] = {**same, "looks": same["looks"] + 1}
     deviation, detail = spread(found), energy(found) + 0.01

@@ -196,6 +196,12 @@ class Pipeline:
         """Arrows of the graph: (input, step)."""
         return tuple((step.input, step.name) for step in self.steps)
 
+    def due(self, sequence: int) -> tuple[str, ...]:
+        """Names under which `run` gives results on this frame."""
+        measures = [step.name for step in self.measures if due(step, sequence)]
+        patches = [PATCH + name for name, users in self.carried.items() if any(due(step, sequence) for step in users)]
+        return (*measures, *patches)
+
     def run(self, window: Window, sequence: int) -> dict[str, Result]:
         """Run each measure of tiles that is due; transforms are worked out at most once, and only if one needs them.
 

@@ -110,13 +110,14 @@ def announced(payload: bytes) -> tuple[Codec, PixelFormat, int, int]:
     return codec, formats[channels], width, height
 
 
-def encode(pixels: Pixels, codec: Codec, jpeg_quality: int = 90) -> bytes:
+def encode(pixels: Pixels, codec: Codec, jpeg_quality: int = 90, *, small: bool = False) -> bytes:
     """Encode pixels so that `decode` gives them back: exactly for "png" and "raw", nearly for "jpeg".
 
     Args:
         pixels: Shape (rows, cols) or (rows, cols, 3), uint8.
         codec: One of "jpeg", "png", "raw".
         jpeg_quality: 1 to 100; for "jpeg" alone.
+        small: Spend twice the time on a JPEG that is about 5 % smaller and has the same pixels.
 
     Raises:
         BadPixels: Another shape or type.
@@ -126,7 +127,7 @@ def encode(pixels: Pixels, codec: Codec, jpeg_quality: int = 90) -> bytes:
     if codec == "raw":
         return np.ascontiguousarray(pixels).tobytes()
     if codec == "jpeg":
-        extension, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+        extension, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality, cv2.IMWRITE_JPEG_OPTIMIZE, int(small)]
     elif codec == "png":
         extension, options = ".png", [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL]
     else:

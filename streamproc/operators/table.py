@@ -113,6 +113,8 @@ class Scene:
             too little of the frame came), and for followers that take pixels.
         captured_ns: Wall clock at capture: data, not a timer; may jump and go back.
         width, height: Of the frame, pixels.
+        replenished: Parts that have not changed were not sent again: pixels that are the same as before say nothing of
+            the camera.
     """
 
     window: Window | None
@@ -123,6 +125,7 @@ class Scene:
     captured_ns: int
     width: int
     height: int
+    replenished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

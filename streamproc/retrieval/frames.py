@@ -11,7 +11,8 @@ from streamproc.errors import BadMessage
 from streamproc.evidence import join_tiles, tile_of, tile_pixels
 from streamproc.model import FrameKey, Pixels, TileHeader
 from streamproc.reader import TopicReader
-from streamproc.records import rounds
+from streamproc.records import Spans, rounds
+from streamproc.references import payloads_of
 from streamproc.retrieval.store import Source
 from streamproc.settings import Settings
 
@@ -74,17 +75,29 @@ class FrameReader:
         for at, one in wanted.items():
             places.setdefault(one.key, []).append(at)
         tiles: dict[FrameKey, dict[int, tuple[TileHeader, bytes]]] = {key: {} for key in places}
-        for ranges in rounds([one.source.spans for one in wanted.values()], reader):
-            for record in reader.read(ranges):
-                tile = tile_of(record, tiles, self._settings.max_frame_pixels)
-                if tile is None:
-                    continue
-                held = tiles[tile.key]
-                held.setdefault(tile.index, (tile, record.value))
-                if len(held) == tile.tile_count:
-                    pixels = _joined(tiles.pop(tile.key))
-                    yield from ((at, pixels) for at in places[tile.key])
+        for tile, payload in self._tiles(reader, [one.source.spans for one in wanted.values()], tiles):
+            held = tiles[tile.key]
+            held.setdefault(tile.index, (tile, payload))
+            if len(held) == tile.tile_count:
+                pixels = _joined(tiles.pop(tile.key))
+                yield from ((at, pixels) for at in places[tile.key])
         yield from ((at, None) for key in tiles for at in places[key])
+
+    def _tiles(
+        self, reader: TopicReader, spans: Sequence[Spans], wanted: Mapping[FrameKey, object]
+    ) -> Iterator[tuple[TileHeader, bytes]]:
+        """Tiles of wanted frames; at the end those that have their pixels from others."""
+        empty: list[tuple[TileHeader, int, int]] = []
+        for ranges in rounds(spans, reader):
+            for record in reader.read(ranges):
+                tile = tile_of(record, wanted, self._settings.max_frame_pixels)
+                if tile is not None and tile.same_as is not None:
+                    empty.append((tile, record.partition, record.offset))
+                elif tile is not None:
+                    yield tile, record.value
+        for tile, payload in payloads_of(reader, [one for one in empty if one[0].key in wanted]):
+            if isinstance(payload, bytes) and tile.key in wanted:
+                yield tile, payload
 
 
 def batches(items: Iterable[tuple[WantedFrame, _Carried]]) -> Iterator[list[tuple[WantedFrame, _Carried]]]:

@@ -13,6 +13,7 @@ from streamproc.ledger import Ledger, LedgerFrame, UnsentFrame, read_ledger
 from streamproc.metrics import Sample, read_counters
 from streamproc.model import FrameKey
 from streamproc.reader import Record, TopicReader
+from streamproc.references import fetch_from
 from streamproc.settings import Settings
 from streamproc.topics import Topics
 from streamproc.verify.counters import Compared, Read, compare
@@ -108,8 +109,9 @@ def _see_events(events: _Topic, seen: EventJudge, *, wait_s: float) -> None:
 
 
 def _pixels(settings: Settings, ledger: Ledger, on_progress: OnProgress) -> PixelReport:
-    check = PixelCheck(ledger, max_frame_pixels=settings.max_frame_pixels)
-    with _Topic(settings, Topics(settings.prefix).tiles, "tiles", on_progress) as tiles:
+    topic = Topics(settings.prefix).tiles
+    with _Topic(settings, topic, "tiles", on_progress) as tiles, TopicReader(settings, topic) as named:
+        check = PixelCheck(ledger, max_frame_pixels=settings.max_frame_pixels, fetch=fetch_from(named))
         return check_all(check, tiles.read, tiles.to_the_end(), cut=bool(tiles.cut))
 
 

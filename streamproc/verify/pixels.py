@@ -20,6 +20,7 @@ from streamproc.evidence import join_tiles, tile_pixels
 from streamproc.ledger import FrameLine, Ledger
 from streamproc.model import FrameKey, Rect, TileHeader
 from streamproc.reader import Record
+from streamproc.references import Fetch, References
 
 Ranges: TypeAlias = dict[int, tuple[int, int]]
 """First offset and the one after the last, by partition."""
@@ -78,9 +79,18 @@ class PixelCheck:
         ledger: Its frames are looked at, all others are passed over.
         max_frame_pixels: Frames above this are refused.
         held_bytes: Encoded tiles held at once; a single frame may take more.
+        fetch: Finds records that tiles name for their pixels, if they are not at hand.
     """
 
-    def __init__(self, ledger: Ledger, *, max_frame_pixels: int, held_bytes: int = HELD_BYTES) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        max_frame_pixels: int,
+        held_bytes: int = HELD_BYTES,
+        fetch: Fetch = lambda _partition, _offset: None,
+    ) -> None:
+        self._references = References(fetch)
         self._ledger = ledger
         self._runs = ledger.runs
         self._max_frame_pixels = max_frame_pixels
@@ -100,7 +110,13 @@ class PixelCheck:
         frame = self._frame(header.key)
         if frame is None or frame.problem is not None:
             return
-        problem = _mismatch(frame.line, header) or _damage(header, record.value, self._max_frame_pixels)
+        problem = _mismatch(frame.line, header)
+        try:
+            payload = self._payload(header, record)
+        except BadMessage as bad:
+            if bad.reason == "base":
+                return  # the frame will lack a tile
+            problem = problem or str(bad)
         if problem is not None:
             self._close(header.key, frame, f"tile {header.row},{header.col}: {problem}")
             return
@@ -112,9 +128,13 @@ class PixelCheck:
         frame.have |= 1 << header.index
         frame.digests[digest] = header.payload_digest
         if header.codec != "jpeg":
-            self._hold(header.key, frame, _Held(header, record.value, record.partition, record.offset))
+            self._hold(header.key, frame, _Held(header, payload, record.partition, record.offset))
         if frame.whole and frame.let_go is None:
             self._close(header.key, frame, None if header.codec == "jpeg" else _wrong_pixels(frame))
+
+    def _payload(self, header: TileHeader, record: Record) -> bytes:
+        wire.check_tile(header, record.value, max_frame_pixels=self._max_frame_pixels)
+        return self._references.payload(header, partition=record.partition, offset=record.offset, value=record.value)
 
     def again(self) -> Iterator[Ranges]:
         """Ranges to read once more, chunk by chunk; `add` their records before asking for the next."""
@@ -254,14 +274,6 @@ def _mismatch(line: FrameLine, header: TileHeader) -> str | None:
     ):
         if ours != theirs:
             return f"its {what} is {theirs}, the ledger's {ours}"
-    return None
-
-
-def _damage(header: TileHeader, payload: bytes, max_frame_pixels: int) -> str | None:
-    try:
-        wire.check_tile(header, payload, max_frame_pixels=max_frame_pixels)
-    except BadMessage as bad:
-        return str(bad)
     return None
 
 

@@ -125,6 +125,12 @@ def test_after_a_new_assignment_frames_are_rebuilt_and_emitted_ones_stay_out() -
     assert all(event.acked for event in batch.events)
 
 
+def test_a_run_replayed_from_its_middle_is_told_of_at_once_with_the_clock_of_its_capture_time() -> None:
+    aggregator = Aggregator()
+    batch = aggregator.take(*(features(index=index, sequence=41, first=41, clock="rtcp") for index in range(4)))
+    assert [(data["sequence"], data["clock"]) for data in events(batch)] == [(41, "rtcp")]
+
+
 def test_a_revoked_assignment_leaves_no_frame_behind_and_emits_no_more() -> None:
     aggregator = Aggregator(frame_deadline_s=0.001)
     aggregator.take(features(index=0), features(index=1), tenure=3)

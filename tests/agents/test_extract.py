@@ -12,12 +12,14 @@ import pytest
 from streamproc import wire
 from streamproc.agents.batches import Batch
 from streamproc.agents.extract import Extractor, thumbnail_scale
-from streamproc.errors import DeliveryError
+from streamproc.errors import BrokerError, DeliveryError
 from streamproc.metrics import Metrics
 from streamproc.model import Features, Grid, TileHeader
 from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pipeline_file import parse
 from streamproc.operators.pixels import encode
+from streamproc.operators.table import Window
+from streamproc.reader import Record
 from streamproc.settings import load_settings
 from streamproc.topics import camera_partition
 from tests.agents.fakes import SentBatch, batch_of, message, tile_message
@@ -106,6 +108,111 @@ def test_a_bad_tile_is_a_dead_letter_and_its_frame_is_told(
         assert refusal.reason == reason
     else:  # the aggregator would refuse that frame, with a second dead letter
         assert batch.on("features") == []
+
+
+def naming(header: TileHeader, offset: int, **changes: Any) -> TileHeader:
+    return msgspec.structs.replace(
+        header, schema=wire.REFERENCE_SCHEMA, base=False, same_as=offset, **{"sequence": 9, **changes}
+    )
+
+
+def counted(extractor: Extractor, name: str) -> float | None:
+    return extractor.metrics.registry.get_sample_value(name)
+
+
+def test_a_tile_that_refers_to_another_has_its_results_without_work(
+    extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, payload = good_tile(base=True)
+    messages = [tile_message(header, payload, partition=3, offset=40)]
+    messages += [tile_message(naming(header, 40, sequence=at), b"", partition=3, offset=at) for at in (50, 51)]
+    runs: list[int] = []
+    run_pipeline = Pipeline.run
+
+    def run_noted(self: Pipeline, window: Window, sequence: int) -> Any:
+        runs.append(sequence)
+        return run_pipeline(self, window, sequence)
+
+    monkeypatch.setattr(Pipeline, "run", run_noted)
+    first, *others = [features_of(record) for record in run(extractor, batch_of(*messages)).sent]
+    assert runs == [header.sequence]
+    for at, other in zip((50, 51), others, strict=True):
+        assert (other.tile.sequence, other.partition, other.offset) == (at, 3, at)
+        assert other.results == first.results
+    assert counted(extractor, "streamproc_tiles_recalled_total") == 2
+
+
+def test_results_that_are_not_due_on_each_frame_are_worked_out_when_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = parse('[[step]]\noperator = "canny"\nname = "edges"\n[[step]]\noperator = "statistics"\nevery = 5\n')
+    extractor = Extractor(settings=load_settings(), pipeline=pipeline, partitions=8, metrics=Metrics())
+    header, payload = good_tile(base=True, sequence=1)
+    messages = [tile_message(header, payload, partition=3, offset=40)]
+    messages += [tile_message(naming(header, 40, sequence=at), b"", partition=3, offset=at) for at in (50, 51, 55)]
+    found = [features_of(record) for record in run(extractor, batch_of(*messages)).sent]
+    assert [set(one.results) for one in found] == [
+        {"edges"},
+        {"edges", "statistics"},
+        {"edges"},
+        {"edges", "statistics"},
+    ]
+    assert counted(extractor, "streamproc_tiles_recalled_total") == 2
+    extractor.close()
+
+
+def test_a_preview_of_a_tile_that_refers_to_another_has_its_thumbnail(extractor: Extractor) -> None:
+    header, payload = good_tile(index=3, base=True)
+    preview, _ = good_tile(index=3, preview=True)
+    messages = [
+        tile_message(header, payload, partition=3, offset=40),
+        tile_message(naming(header, 40, preview=True), b"", partition=3, offset=41),
+        tile_message(preview, payload, partition=3, offset=42),
+    ]
+    _, referring, plain = [features_of(record) for record in run(extractor, batch_of(*messages)).sent]
+    assert (referring.thumbnail, referring.thumbnail_scale) == (plain.thumbnail, plain.thumbnail_scale)
+    assert plain.thumbnail
+
+
+def test_a_tile_that_another_refers_to_is_looked_up_in_the_log(
+    extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, payload = good_tile(base=True)
+    asked: list[tuple[int, int]] = []
+
+    def fetch(_self: Extractor, partition: int, offset: int) -> Record | None:
+        asked.append((partition, offset))
+        if offset != 40:
+            return None
+        kept = {"topic": "t", "partition": partition, "offset": offset, "timestamp_ms": 0, "key": b"k"}
+        return Record(**kept, value=payload, headers=wire.tile_headers(header))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Extractor, "_fetch", fetch)
+    fresh = Extractor(settings=load_settings(), pipeline=EDGES, partitions=8, metrics=Metrics())
+    messages = [tile_message(naming(header, at), b"", partition=3, offset=50) for at in (40, 40, 39)]
+    batch = run(fresh, batch_of(*messages))
+    assert asked == [(3, 40), (3, 39)]
+    (plain,) = run(extractor, batch_of(tile_message(header, payload))).on("features")
+    first, second, third = [features_of(record) for record in batch.on("features")]
+    assert first.results == second.results == features_of(plain).results
+    assert third.refusal is not None
+    assert (third.refusal.reason, third.results) == ("base", {})
+    (letter,) = batch.on("deadletters")
+    assert dict(letter["headers"])["dl_reason"] == b"base"
+    fresh.close()
+
+
+def test_a_log_that_does_not_answer_is_no_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_args: object) -> Record | None:
+        raise BrokerError("no answer")
+
+    monkeypatch.setattr(Extractor, "_fetch", fetch)
+    fresh = Extractor(settings=load_settings(), pipeline=EDGES, partitions=8, metrics=Metrics())
+    batch = batch_of(tile_message(naming(good_tile(base=True)[0], 40), b"", partition=3, offset=50))
+    with pytest.raises(BrokerError):
+        fresh(batch)
+    assert cast("SentBatch", batch).sent == []
+    fresh.close()
 
 
 @pytest.mark.parametrize("value", [b"", None, b"hello"])

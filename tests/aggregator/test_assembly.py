@@ -146,6 +146,80 @@ def test_a_run_seen_from_its_middle_on_has_no_frames_before_it() -> None:
     assert feed.outcomes == [(500, "complete"), (501, "complete")]
 
 
+def test_a_run_that_was_sent_from_its_middle_on_is_not_waited_for_below_it() -> None:
+    feed = Feed()
+    for index in range(4):
+        feed.add(features(index=index, sequence=500, first=500))
+    assert feed.outcomes == [(500, "complete")]
+    feed.add(features(index=0, sequence=502, first=500))
+    feed.wait(10)
+    assert feed.outcomes[1:] == [(501, "expired"), (502, "expired")]
+
+
+def test_the_lowest_that_any_tile_names_counts_until_a_frame_is_out() -> None:
+    feed = Feed()
+    feed.add(features(index=0, sequence=7, first=7))
+    for sequence in (6, 5):
+        for index in range(4):
+            feed.add(features(index=index, sequence=sequence, first=5))
+    assert feed.outcomes == [(5, "complete"), (6, "complete")]
+    for index in range(4):
+        feed.add(features(index=index, sequence=3, first=3))
+    for index in range(1, 4):
+        feed.add(features(index=index, sequence=7, first=3))
+    assert feed.outcomes == [(5, "complete"), (6, "complete"), (7, "complete")]
+    assert feed.settled == {"duplicate": 4}
+
+
+def test_a_frame_that_no_tile_should_name_is_taken_all_the_same() -> None:
+    feed = Feed()
+    for index in range(4):
+        feed.add(features(index=index, sequence=3, first=9))
+    assert feed.outcomes == [(3, "complete")]
+
+
+@st.composite
+def sendings(draw: st.DrawFn) -> list[Features]:
+    """Tiles of a run that is sent from its middle on, some missing; each place of the grid in order, places as may be.
+
+    Each header names the lowest sequence that was sent until then.
+    """
+    start, count = draw(st.integers(0, 3)), draw(st.integers(1, 6))
+    every = [(sequence, index) for sequence in range(start, start + count) for index in range(4)]
+    lost = draw(st.just(set()) | st.sets(st.sampled_from(every)))
+    places = [
+        [(sequence, at) for sequence, at in every if at == index and (sequence, at) not in lost] for index in range(4)
+    ]
+    order = draw(st.permutations([index for index, place in enumerate(places) for _ in place]))
+    lowest, sent = 2**62, []
+    for index in order:
+        sequence, _ = places[index].pop(0)
+        lowest = min(lowest, sequence)
+        sent.append(features(index=index, sequence=sequence, first=lowest))
+    return sent
+
+
+@given(sent=sendings(), restart_at=st.integers(0, 24))
+def test_each_frame_seen_of_a_run_sent_from_its_middle_leaves_once_in_order_also_after_a_restart(
+    sent: list[Features], restart_at: int
+) -> None:
+    before = Feed()
+    for part in sent[:restart_at]:
+        before.add(part)
+    floor = before.assembler.needed_offset()
+    after = Feed()
+    if before.done:
+        after.assembler.resume("cam", "run-1", last_sequence=before.done[-1].header.sequence)
+    for part in sent[restart_at if floor is None else floor :]:
+        after.add(part)
+    told = [closed.header.sequence for closed in before.done + after.done]
+    after.wait(10)
+    seen = sorted({part.tile.sequence for part in sent})
+    assert [closed.header.sequence for closed in before.done + after.done if closed.evidence] == seen
+    if sent and len(sent) == 4 * (seen[-1] + 1 - seen[0]):
+        assert told == seen, "a run without holes waits for nothing"
+
+
 def test_holes_are_told_after_a_restart_too_and_are_bounded() -> None:
     feed = Feed(Limits(deadline_s=10, min_coverage=0.5, max_frames=3, max_bytes=10**9))
     feed.assembler.resume("cam", "run-1", last_sequence=4)

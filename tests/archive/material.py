@@ -11,7 +11,7 @@ from typing import Any
 
 from streamproc import wire
 from streamproc.archive.storage import Storage, StoredFile
-from streamproc.archive.writer import Rules, Start, TopicWriter
+from streamproc.archive.writer import Rules, Start, TopicWriter, Written
 from streamproc.reader import Record
 from streamproc.topics import tile_key
 from tests.features import tile_header
@@ -57,7 +57,7 @@ class Log:
             one
             for partition, found in self.records.items()
             for one in found
-            if one.offset >= max(positions[partition], self.low[partition])
+            if partition in positions and one.offset >= max(positions[partition], self.low[partition])
         ]
         return sorted(left, key=lambda one: (one.offset, one.partition))
 
@@ -67,16 +67,26 @@ def log_of(counts: Mapping[int, int], make: Callable[[int, int], Record] = recor
     return Log({partition: [make(partition, offset) for offset in range(count)] for partition, count in counts.items()})
 
 
-def writer_on(storage: Storage, log: Log, *, start: Start = "beginning", **rules: Any) -> TopicWriter:
+def writer_on(
+    storage: Storage,
+    log: Log,
+    *,
+    start: Start = "beginning",
+    topic_id: str = "",
+    told: Callable[[str], None] = lambda _line: None,
+    written: Written | None = None,
+    **rules: Any,
+) -> TopicWriter:
     """A writer that has found where to go on."""
-    writer = TopicWriter(storage, TOPIC, Rules(**rules), low=lambda partition: log.low[partition])
-    writer.begin(log.bounds(), start=start)
+    low = lambda partition: log.low[partition]  # noqa: E731 - what it needs of the log
+    writer = TopicWriter(storage, TOPIC, Rules(**rules), low=low, written=written, told=told)
+    writer.begin(log.bounds(), start=start, topic_id=topic_id)
     return writer
 
 
-def archive(storage: Storage, log: Log, **rules: Any) -> TopicWriter:
+def archive(storage: Storage, log: Log, **options: Any) -> TopicWriter:
     """Archive all of a log that is not archived yet."""
-    writer = writer_on(storage, log, **rules)
+    writer = writer_on(storage, log, **options)
     for one in log.from_(writer.positions):
         writer.add(one, time.monotonic())
     writer.publish()

@@ -21,7 +21,7 @@ from tests.cli import streamproc
 def held(tmp_path: Path) -> Storage:
     storage = Storage(str(tmp_path / "archive"))
     log = log_of({0: 0, 1: 20})
-    archive(storage, Log({**log.records, 0: [tile(at) for at in range(10)]}), rotate_bytes=4000)
+    archive(storage, Log({**log.records, 0: [tile(at) for at in range(10)]}), rotate_bytes=4000, topic_id="one")
     return storage
 
 
@@ -60,6 +60,27 @@ def test_a_file_that_cannot_be_read_is_shown_and_named(held: Storage) -> None:
     assert done.code == 1
     assert "unreadable" in done.out
     assert f"1 file cannot be read, the first: {TOPIC}/{file.name}: it has no end" in done.error_line
+
+
+def test_gaps_and_the_parts_of_a_topic_made_anew_are_listed_and_verified(held: Storage) -> None:
+    new = log_of({0: 9})
+    new.low = {0: 4}
+    archive(held, new, topic_id="two")
+    listed = json.loads(streamproc("archive", "ls", held.url, "--json").out)
+    assert [(one["topic"], one["epoch"], one["url"], one["records"]) for one in listed] == [
+        (TOPIC, 1, held.url, 30),
+        (TOPIC, 2, f"{held.url}/epoch-2", 5),
+    ]
+    assert listed[1]["gaps"] == [{"partition": 0, "first": 0, "last": 3, "why": "retention"}]
+    assert listed[1]["each"][-1]["epoch"] == 2
+    assert f"epoch-2/{TOPIC}" in streamproc("archive", "ls", held.url, "--files").out
+    done = streamproc("archive", "verify", held.url)
+    assert done.code == 0, done.err
+    assert f"gap: epoch-2/{TOPIC}[0] offsets 0 to 3: retention removed them before they were archived" in done.out
+    assert f"epoch-2/{TOPIC}: 2 files" in done.out
+    change(held.at_epoch(2), held.at_epoch(2).files(TOPIC)[1], lambda content: content.__delitem__(slice(-9, None)))
+    done = streamproc("archive", "verify", held.url, "--topic", TOPIC)
+    assert (done.code, f"damaged: epoch-2/{TOPIC}/" in done.out) == (1, True)
 
 
 def test_mistakes_are_one_line(tmp_path: Path, held: Storage) -> None:

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from streamproc import cloudevents
 from streamproc.archive import export as module
 from streamproc.archive.export import event_row, export
+from streamproc.archive.mcap_in import open_file
 from streamproc.archive.storage import Storage
 from streamproc.archive.writer import Rules, TopicWriter
 from streamproc.errors import BadMessage
 from streamproc.model import DetectedObject, EdgeSummary, Evidence, FrameEvent, Occurrence
 from streamproc.reader import Record
-from tests.archive.material import record
+from tests.archive.material import change, record
 from tests.cli import streamproc
 
 CAPTURED_NS = 1_767_225_600_123_456_789
@@ -145,15 +146,37 @@ def test_what_is_no_event_is_skipped(value: bytes) -> None:
         event_row(record(0, 0, headers=[], value=b"{}"))
 
 
-def test_the_command_writes_what_was_asked_for(tmp_path: Path) -> None:
-    url = str(tmp_path / "archive")
-    events = [event_record(at, frame_event(at, camera="gate" if at % 2 else "hall")) for at in range(20)]
-    storage = Storage(url)
-    writer = TopicWriter(storage, EVENTS, Rules(), low=lambda _partition: 0)
-    writer.begin({0: (0, 20)})
+def keep(url: str, events: list[Record], **rules: Any) -> None:
+    """Archive all events of a log."""
+    topic_id = rules.pop("topic_id", "one")
+    writer = TopicWriter(Storage(url), EVENTS, Rules(**rules), low=lambda _partition: 0)
+    writer.begin({0: (0, len(events))}, topic_id=topic_id)
     for one in events:
         writer.add(one, 0)
     writer.publish()
+
+
+def test_all_parts_of_an_archive_are_written_and_what_is_damaged_is_left_out_and_told(tmp_path: Path) -> None:
+    url = str(tmp_path / "archive")
+    keep(url, [event_record(at, frame_event(at)) for at in range(9)], rotate_bytes=4000)
+    keep(url, [event_record(at, frame_event(100 + at)) for at in range(3)], topic_id="two")
+    storage = Storage(url)
+    file = storage.files(EVENTS)[2]
+    index = open_file(storage, file).index
+    change(storage, file, lambda content: content.__delitem__(slice(-9, None)))
+    out = tmp_path / "all.parquet"
+    done = streamproc("archive", "export", url, "--out", out, "--json")
+    assert done.code == 0, done.err
+    left = [at for at in range(9) if not index.first[0] <= at < index.next[0]]
+    assert pq.read_table(out).column("sequence").to_pylist() == [*left, 100, 101, 102]
+    line = f"{EVENTS}/{file.name}: it has no end: it is cut off, or no MCAP file: all its records are left out"
+    assert json.loads(done.out)["damaged"] == [line]
+    assert f"{line}; the rest is read. streamproc archive verify tells all that is wrong" in done.err
+
+
+def test_the_command_writes_what_was_asked_for(tmp_path: Path) -> None:
+    url = str(tmp_path / "archive")
+    keep(url, [event_record(at, frame_event(at, camera="gate" if at % 2 else "hall")) for at in range(20)])
     out = tmp_path / "gate.parquet"
     options = ("--camera", "gate", "--type", "frame", "--from", "2026-01-01T00:00:05", "--json")
     done = streamproc("archive", "export", url, "--out", out, *options)

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import NonSeekingReader, SeekingReader
 
+from streamproc import wire
 from streamproc.archive import envelope, mcap_in
 from streamproc.archive.index import file_name, order_of
 from streamproc.archive.mcap_in import open_file
 from streamproc.archive.storage import Storage
 from streamproc.errors import ArchiveError
+from streamproc.reader import Record
 from tests.archive.material import TOPIC, Log, archive, change, fresh, log_of, record, tile
 from tests.golden import FOLDER
 
 GOLDEN = FOLDER / "archive-v1.mcap"
 
 
+LATER = ("clock", "first", "base", "same_as")  # fields of a tile's header that came after the format
+
+
+def golden_tile(offset: int) -> Record:
+    """A tile as it was when the format was released."""
+    made = tile(offset)
+    header = wire.read_tile_header(made.headers)
+    fields = msgspec.to_builtins(msgspec.structs.replace(header, schema=1), builtin_types=(bytes,))
+    packed = msgspec.msgpack.encode({name: value for name, value in fields.items() if name not in LATER})
+    return replace(made, headers=[(wire.TILE_HEADER, packed), *made.headers[1:]])
+
+
 def golden_log() -> Log:
     odd = record(1, 0, key=b"", value=b"", headers=[("x", b""), ("x", b"2")], nulls=frozenset({"key", "value", 0}))
-    return Log({0: [tile(0), tile(1), tile(2**33)], 1: [odd], 2: []})
+    return Log({0: [golden_tile(at) for at in (0, 1, 2**33)], 1: [odd], 2: []})
 
 
 def bytes_of(storage: Storage) -> bytes:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamproc.archive import ArchiveReader, reader
+from streamproc.archive import ArchiveReader, mcap_out, reader
+from streamproc.archive.mcap_in import open_file
 from streamproc.errors import ArchiveError
-from streamproc.reader import Record
 from streamproc.records import RecordSource
 from tests.archive.material import (
     BEGAN_MS,
@@ -144,12 +144,83 @@ def test_a_flipped_bit_among_the_records_is_never_read_as_if_nothing_were_wrong(
     file = storage.files(TOPIC)[-1]
     at, bit = data.draw(st.integers(0, file.size - 1)), data.draw(st.integers(0, 7))
     change(storage, file, lambda content: content.__setitem__(at, content[at] ^ (1 << bit)))
-    found: list[Record] = []
-    refused = ""
-    try:
-        with ArchiveReader(storage.url, TOPIC) as source:
-            found += source.read({0: (0, 6), 1: (0, 3)})
-    except ArchiveError as error:
-        refused = str(error)
-    assert refused.startswith(f"{TOPIC}/{file.name}: ") if refused else len(found) == 9
+    with ArchiveReader(storage.url, TOPIC) as source:
+        found = list(source.read({0: (0, 6), 1: (0, 3)}))
+    assert all(line.startswith(f"{TOPIC}/{file.name}: ") for line in source.damaged)
+    assert len(found) == 9 or source.damaged
     assert all(one in log.records[one.partition] for one in found)
+
+
+@settings(max_examples=80)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=3), st.data())
+def test_damaged_files_anywhere_are_passed_over_and_all_others_are_read(counts: list[int], data: st.DataObject) -> None:
+    storage = fresh()
+    log = log_of(dict(enumerate(counts)))
+    archive(storage, log, rotate_bytes=1500)
+    files = storage.files(TOPIC)
+    bad = data.draw(st.sets(st.sampled_from(range(len(files))), max_size=len(files) - 1))
+    lost: set[tuple[int, int]] = set()
+    for number in bad:
+        index = open_file(storage, files[number]).index
+        lost |= {(one, at) for one, first in index.first.items() for at in range(first, index.next[one])}
+        change(storage, files[number], lambda content: content.__delitem__(slice(-9, None)))
+    left = [one for found in log.records.values() for one in found if (one.partition, one.offset) not in lost]
+    with ArchiveReader(storage.url, TOPIC) as source:
+        bounds = {number: source.bounds(number) for number in source.partitions()}
+        found = list(source.read(bounds))
+        since_ms = BEGAN_MS + 10 * data.draw(st.integers(0, 40))
+        at = source.offset_at(0, since_ms=since_ms)
+    assert sorted(found, key=lambda one: (one.partition, one.offset)) == left
+    after = [one.offset for one in left if one.partition == 0 and one.timestamp_ms >= since_ms]
+    assert at == (after[0] if after else bounds[0][1])
+    assert len(source.damaged) <= len(bad)
+    assert {line.split(": ")[0] for line in source.damaged} <= {f"{TOPIC}/{files[number].name}" for number in bad}
+
+
+def test_a_damaged_chunk_is_left_out_alone_and_told_once_with_its_offsets(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mcap_out, "CHUNK_BYTES", 1000)
+    storage = fresh()
+    log = log_of({0: 40})
+    archive(storage, log)
+    file = storage.files(TOPIC)[-1]
+    opened = open_file(storage, file)
+    (span,) = opened.index.chunks[3]
+    change(storage, file, lambda content: content.__setitem__(opened.chunks[3][0] + 100, 255))
+    with ArchiveReader(storage.url, TOPIC) as source:
+        for _ in range(2):
+            found = list(source.read({0: (0, 40)}))
+    assert found == log.records[0][: span.first] + log.records[0][span.last + 1 :]
+    (line,) = source.damaged
+    assert line.startswith(f"{TOPIC}/{file.name}: chunk 3 at byte {opened.chunks[3][0]}: the chunk is damaged (CRC)")
+    assert line.endswith(f": offsets {span.first} to {span.last} of 0 (partition) are left out")
+    assert [one.getMessage() for one in caplog.records] == [
+        f"{line}; the rest is read. streamproc archive verify tells all that is wrong"
+    ]
+
+
+def test_an_archive_of_damaged_files_alone_says_so() -> None:
+    storage = fresh()
+    archive(storage, log_of({0: 3}))
+    for file in storage.files(TOPIC):
+        change(storage, file, lambda content: content.__delitem__(slice(-9, None)))
+    with ArchiveReader(storage.url, TOPIC) as source, pytest.raises(ArchiveError, match=r"no file of topic .* can be"):
+        source.partitions()
+
+
+def test_later_topics_of_the_same_name_are_told_and_read_by_their_own_url(caplog: pytest.LogCaptureFixture) -> None:
+    storage = fresh()
+    archive(storage, log_of({0: 3}), topic_id="one")
+    archive(storage, log_of({0: 2}), topic_id="two")
+    second = f"{storage.url}/epoch-2"
+    with ArchiveReader(storage.url, TOPIC) as source:
+        assert source.bounds(0) == (0, 3)
+    told = f"{storage.url}: topic {TOPIC} was made anew while it was archived: what came later is in {second}"
+    assert [one.getMessage() for one in caplog.records] == [told]
+    with ArchiveReader(second, TOPIC) as source:
+        assert list(source.read({0: (0, 9)})) == log_of({0: 2}).records[0]
+    for file in storage.files(TOPIC):
+        storage.delete(file.path)
+    with pytest.raises(ArchiveError, match=f"holds no files of topic {TOPIC} any more, .*: read {second}$"):
+        ArchiveReader(storage.url, TOPIC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -25,7 +26,7 @@ from streamproc.archive import storage as module
 from streamproc.archive.storage import Storage, masked
 from streamproc.archive.verify import verify
 from streamproc.archive.writer import TopicWriter
-from streamproc.errors import ArchiveError, UsageError
+from streamproc.errors import ArchiveError, StoreError, UsageError
 from tests.archive.material import TOPIC, archive, fresh, log_of, record, writer_on
 from tests.cli import streamproc
 
@@ -177,6 +178,34 @@ def test_the_command_line_finds_s3_by_fsspecs_own_variables_and_shows_no_secret(
     assert "secret-of-s3" not in done.out + done.err + wrong.out + wrong.err
 
 
+def test_no_such_bucket_and_wrong_credentials_are_told_apart_from_a_store_that_is_away(
+    s3: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What says no will say no again; what is away may come back."""
+    nowhere = Storage("s3://no-such-bucket/archive", **s3)
+    with pytest.raises(StoreError, match="no-such-bucket") as refused:
+        writer_on(nowhere, log_of({0: 3}))
+    assert nowhere.refuses(refused.value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    unknown = Storage(f"s3://{BUCKET}/archive", endpoint_url=s3["endpoint_url"], anon=False)
+    with pytest.raises(StoreError, match="credentials") as refused:
+        unknown.topics()
+    assert unknown.refuses(refused.value)
+
+    disk = Storage(str(tmp_path))
+    for cause, no in (
+        (PermissionError(errno.EACCES, "Permission denied"), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (FileNotFoundError("a disk that is not mounted"), False),
+    ):
+        error = StoreError("x")
+        error.__cause__ = cause
+        assert disk.refuses(error) is no
+        assert Storage(f"s3://{BUCKET}/archive", **s3).refuses(error) is (no or isinstance(cause, FileNotFoundError))
+    assert not disk.refuses(StoreError("x"))
+
+
 def test_a_store_that_does_not_answer_is_one_line(s3_endpoint: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -227,6 +256,19 @@ def test_a_file_is_synced_before_it_has_its_name_and_its_folder_after(
     monkeypatch.setattr(os, "fsync", fsync)
     writer.publish()
     assert named == [(False, 1), (True, 2)]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system has no posix_fadvise")
+def test_the_disk_begins_to_write_before_a_file_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advised: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda number, _at, _length, advice: advised.append((os.fstat(number).st_size, advice))
+    )
+    file = Storage(str(tmp_path)).create(TOPIC, "big.mcap")
+    for _ in range(5):
+        file.write(bytes(8 * 2**20))
+    file.publish()
+    assert advised == [(16 * 2**20, os.POSIX_FADV_DONTNEED), (32 * 2**20, os.POSIX_FADV_DONTNEED)]
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:

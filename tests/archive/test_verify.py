@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from streamproc import wire
+from streamproc.archive import references
 from streamproc.archive import verify as module
 from streamproc.archive.index import FileIndex, Span, encode_index
 from streamproc.archive.mcap_in import open_file
@@ -99,6 +102,90 @@ def test_a_dead_letter_an_empty_tile_and_a_header_of_garbage_are_not_judged() ->
     archive(storage, Log({0: records}))
     judged = verify(storage, TOPIC)
     assert (judged.problems, judged.records, judged.tiles) == ([], 3, 0)
+
+
+# The tests of references use a disk: a file in memory has one position for all who read it.
+
+
+def referring(offset: int, to: Record, **changes: object) -> Record:
+    """A tile whose pixels are those of an earlier one."""
+    header = wire.read_tile_header(to.headers)
+    header = msgspec.structs.replace(
+        header, schema=wire.REFERENCE_SCHEMA, sequence=offset, base=False, same_as=to.offset, **changes
+    )
+    return record(0, offset, key=to.key, value=b"", headers=wire.tile_headers(header), timestamp_ms=to.timestamp_ms)
+
+
+def base(offset: int, value: bytes) -> Record:
+    """A tile that later ones may refer to."""
+    one = tile(offset, value=value)
+    header = msgspec.structs.replace(wire.read_tile_header(one.headers), base=True)
+    return record(0, offset, key=one.key, value=value, headers=wire.tile_headers(header))
+
+
+@pytest.mark.parametrize("kept", [100_000, 1, 0])
+def test_a_tile_that_refers_to_an_earlier_one_is_well_if_that_is_there_with_its_digest(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "_KEPT", kept)
+    storage = Storage(str(tmp_path))
+    first, other = base(0, b"a" * 900), base(1, b"b" * 900)
+    records = [first, other, *[referring(at, first if at % 2 else other) for at in range(2, 20)]]
+    archive(storage, Log({0: records}), rotate_bytes=3000)
+    assert len(storage.files(TOPIC)) > 3
+    judged = verify(storage, TOPIC)
+    assert (judged.problems, judged.tiles, judged.references, judged.outside) == ([], 2, 18, 0)
+
+
+def test_a_reference_to_what_is_not_there_or_is_another_one_is_told(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    first = base(0, b"a")
+    wrong = referring(2, first, payload_digest=b"12345678")
+    forward = referring(3, base(7, b"a"))
+    to_empty = referring(4, tile(2, value=b"a"))
+    archive(storage, Log({0: [first, record(0, 1), wrong, forward, to_empty, referring(6, base(1, b"a"))]}))
+    told = [(problem.kind, problem.what.split(" is that of offset ")[1]) for problem in verify(storage, TOPIC).problems]
+    assert told == [
+        ("reference", "0, which holds another payload"),
+        ("reference", "7, which is no earlier one"),
+        ("reference", "2, which is not in the archive"),
+        ("reference", "1, which holds another payload"),
+    ]
+
+
+def test_a_reference_to_a_record_in_a_damaged_file_is_told_and_one_to_before_the_archive_is_counted(
+    tmp_path: Path,
+) -> None:
+    storage = Storage(str(tmp_path))
+    first = base(0, b"a" * 3000)
+    archive(
+        storage, Log({0: [first, referring(1, first), base(2, b"b" * 3000), referring(3, first)]}), rotate_bytes=3000
+    )
+    files = storage.files(TOPIC)
+    assert len(files) == 4
+    data = storage.read(files[1].path, 0, files[1].size)
+    storage._fs.pipe_file(files[1].path, data.replace(b"aaaa", b"axaa", 1))
+    judged = verify(storage, TOPIC)
+    assert kinds(judged) == ["damaged", "reference"]
+    assert "offset 3: the payload of tile 0,0 of gate/run-1/3 is that of offset 0, which is not in the archive" in str(
+        judged.problems
+    )
+    for file in files[:2]:
+        storage.delete(file.path)
+    judged = verify(storage, TOPIC)
+    assert (judged.problems, judged.references, judged.outside) == ([], 0, 2)
+
+
+def test_a_reference_into_a_gap_that_the_archive_tells_of_is_no_problem(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    log = Log({0: [base(at, b"a") for at in range(3)]})
+    archive(storage, log)
+    log.records[0] += [base(at, b"a") for at in range(3, 6)]
+    log.records[0].append(referring(6, log.records[0][3]))
+    log.low = {0: 5}
+    archive(storage, log)
+    judged = verify(storage, TOPIC)
+    assert (judged.problems, judged.outside, len(judged.gaps)) == ([], 1, 1)
 
 
 def test_a_missing_file_in_the_middle_is_a_gap_and_one_that_is_twice_a_double() -> None:

@@ -186,7 +186,7 @@ def _no_dedupe() -> None:
 def _no_digest_check() -> None:
     from streamproc import wire
 
-    _replace(wire, "_check_payload", lambda _old: lambda *_args, **_kwargs: None)
+    _replace(wire, "check_payload", lambda _old: lambda *_args, **_kwargs: None)
 
 
 def _commit_above_open() -> None:

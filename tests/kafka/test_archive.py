@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -14,13 +16,14 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from streamproc.archive import ArchiveReader, run
+from streamproc.archive import ArchiveReader, patience, run, session, topic_id
 from streamproc.archive.storage import Storage
 from streamproc.archive.verify import verify
 from streamproc.archive.writer import Rules
+from streamproc.broker import LocalCluster, ephemeral
 from streamproc.errors import ArchiveError, BrokerError
 from streamproc.reader import Record
-from streamproc.settings import Settings
+from streamproc.settings import Settings, load_settings
 from tests.cli import Done, started, streamproc
 from tests.kafka.whole_log import read_all
 from tests.waiting import wait_until
@@ -128,9 +131,19 @@ def test_killed_at_any_moment_and_resumed_it_holds_every_record_once_in_order_wi
     assert command(settings, "verify", url).code == 0
 
 
-def test_what_retention_took_is_told_new_partitions_are_taken_in_and_a_topic_made_anew_is_refused(
-    new_log: NewLog, tmp_path: Path
-) -> None:
+def make_anew(settings: Settings, topic: str, *, partitions: int) -> None:
+    """Delete a topic and create it again."""
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    admin.delete_topics([topic])[topic].result(ANSWER_S)
+
+    def created() -> bool:
+        new = NewTopic(topic, num_partitions=partitions, replication_factor=1)
+        return admin.create_topics([new])[topic].exception(ANSWER_S) is None  # until the old one is gone
+
+    wait_until(created, "the topic is there again", timeout_s=ANSWER_S)
+
+
+def test_what_retention_took_is_told_and_new_partitions_are_taken_in(new_log: NewLog, tmp_path: Path) -> None:
     settings, topic = new_log(partitions=2)
     url = tmp_path / "archive"
     sender = Sender(settings, topic, partitions=2)
@@ -160,12 +173,89 @@ def test_what_retention_took_is_told_new_partitions_are_taken_in_and_a_topic_mad
     judged = verify(Storage(str(url)), topic)
     assert (judged.problems, len(judged.gaps)) == ([], 1)
 
-    admin.delete_topics([topic])[topic].result(ANSWER_S)
-    wait_until(lambda: topic not in admin.list_topics(timeout=ANSWER_S).topics, "its end", timeout_s=ANSWER_S)
-    admin.create_topics([NewTopic(topic, num_partitions=3, replication_factor=1)])[topic].result(ANSWER_S)
-    refused = command(settings, "run", url, *options)
-    assert refused.code == 1
-    assert "the topic was made anew; archive it elsewhere" in refused.error_line
+
+def test_a_topic_made_anew_between_two_runs_has_a_part_of_its_own(new_log: NewLog, tmp_path: Path) -> None:
+    settings, topic = new_log(partitions=2)
+    url = tmp_path / "archive"
+    Sender(settings, topic, partitions=2).send(60)
+    options = ("--topics", topic, "--until-end", "--json")
+    assert command(settings, "run", url, *options).code == 0
+    kept = by_partition(archived(url, topic))
+    make_anew(settings, topic, partitions=2)
+    Sender(settings, topic, partitions=2).send(400)  # more than the old one had
+    done = command(settings, "run", url, *options)
+    assert done.code == 0, done.err
+    assert f"topic {topic}: it was deleted and made anew; it goes on in {url}/epoch-2" in done.err
+    assert by_partition(archived(url, topic)) == kept
+    assert by_partition(archived(url / "epoch-2", topic)) == by_partition(read_all(settings, topic))
+    listed = json.loads(command(settings, "ls", url, "--json").out)
+    assert [(one["topic"], one["epoch"], one["records"]) for one in listed][1:] == [(topic, 2, 400)]
+    assert command(settings, "verify", url).code == 0
+
+
+def test_a_topic_made_anew_while_it_is_archived_mixes_with_nothing(
+    new_log: NewLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LOOK_S", 2)
+    settings, topic = new_log(partitions=2)
+    url, stop, told = str(tmp_path), threading.Event(), list[str]()
+    Sender(settings, topic, partitions=2).send(20)
+    archiving = run.ArchiveRun(settings, url, [topic], rules=Rules(), stop=stop, told=told.append)
+    (one,) = archiving.topics
+    thread = threading.Thread(target=archiving.run)
+    thread.start()
+    try:
+        wait_until(lambda: one.written.taken == 20, "the first records", timeout_s=ANSWER_S)
+        old = by_partition(read_all(settings, topic))
+        make_anew(settings, topic, partitions=2)
+        Sender(settings, topic, partitions=2).send(500)  # the client goes on in it where it was in the old one
+        wait_until(lambda: one.written.taken == 520, "all records", timeout_s=2 * ANSWER_S)
+    finally:
+        stop.set()
+        thread.join()
+    assert any("it was deleted and made anew" in line for line in told)
+    assert one.error is None
+    parts = Storage(url).epochs(topic)
+    assert by_partition(archived(url, topic)) == old
+    assert by_partition(archived(parts[1].url, topic)) == by_partition(read_all(settings, topic))
+    assert [verify(part, topic).problems for part in parts] == [[], []]
+
+
+def test_a_broker_that_is_killed_and_started_again_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "LOOK_S", 1)
+    monkeypatch.setattr(topic_id, "_ANSWER_S", 2)
+    monkeypatch.setattr(patience, "LONGEST_S", 1)
+    with ephemeral() as status:
+        settings, topic, told = load_settings(bootstrap=status.bootstrap), "outage.log", list[str]()
+        admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+        admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1)])[topic].result(ANSWER_S)
+        sender = Sender(settings, topic, partitions=2)
+        sender.send(50)
+        stop = threading.Event()
+        archiving = run.ArchiveRun(settings, str(tmp_path), [topic], rules=Rules(), stop=stop, told=told.append)
+        (one,) = archiving.topics
+        thread = threading.Thread(target=archiving.run)
+        thread.start()
+        try:
+            wait_until(lambda: one.written.taken == 50, "the first records", timeout_s=ANSWER_S)
+            os.kill(status.nodes[0].pid, signal.SIGKILL)
+            wait_until(lambda: len(told) == 1, "that it waits", timeout_s=ANSWER_S)
+            LocalCluster(status.folder).start()
+            sender.send(50)
+            wait_until(lambda: one.written.taken == 100 and len(told) == 2, "all records", timeout_s=2 * ANSWER_S)
+        finally:
+            stop.set()
+            thread.join()
+        assert one.error is None
+        assert "no Kafka broker answers" in told[0]
+        assert told[0].endswith("trying again for up to 24 hours")
+        assert told[1].startswith(f"topic {topic}: it goes on after ")
+        log = by_partition(read_all(settings, topic))
+        assert sum(map(len, log.values())) == 100
+        assert by_partition(archived(str(tmp_path), topic)) == log
+    assert verify(Storage(str(tmp_path)), topic).problems == []
 
 
 def test_it_goes_on_with_what_comes_completes_its_files_on_a_signal_and_keeps_a_second_writer_out(
@@ -201,7 +291,7 @@ def test_it_goes_on_with_what_comes_completes_its_files_on_a_signal_and_keeps_a_
 def test_partitions_added_while_it_runs_are_taken_in_and_one_topic_that_fails_ends_the_others_whole(
     new_log: NewLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_LOOK_S", 0.5)
+    monkeypatch.setattr(session, "LOOK_S", 0.5)
     settings, topic = new_log(partitions=1)
     url, stop = str(tmp_path), threading.Event()
     Sender(settings, topic, partitions=1).send(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from producers.publish import publish
 from producers.runs import PublishReport
 from producers.sources import open_source
+from producers.sources.arrivals import Stamp
+from producers.sources.put_away import After, put_away
 from streamproc import wire
 from streamproc.errors import CameraLost
 from streamproc.model import Frame, Grid, TileHeader
@@ -21,6 +24,7 @@ from streamproc.settings import Settings
 from streamproc.topics import Topics
 from tests.cameras import mjpeg, rtsp
 from tests.kafka.whole_log import read_all
+from tests.producers.material import picture, save
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -112,3 +116,48 @@ def test_publishing_a_silent_camera_ends_when_it_is_interrupted(topics_ready: Ca
     (report,) = reports
     assert (report.frames_read, report.frames_published, report.problem, report.stopped) == (4, 4, None, True)
     assert len(arrived(settings, "web")) == 4
+
+
+def test_pictures_of_a_folder_are_put_away_only_when_they_are_in_the_log(
+    topics_ready: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = topics_ready(partitions=2)
+    seen: list[tuple[str, int]] = []
+
+    def noted(file: Path, stamp: Stamp, *, after: After) -> None:
+        seen.append((file.name, len(arrived(settings, "drop"))))
+        put_away(file, stamp, after=after)
+
+    monkeypatch.setattr("producers.sources.put_away.put_away", noted)
+    for number in range(3):
+        save(tmp_path / f"{number}.png", picture(seed=number))
+    source, stop = open_source(f"watch:{tmp_path}?after=move", settings), threading.Event()
+    reports: list[PublishReport] = []
+
+    def run() -> None:
+        reports.append(
+            publish(
+                source,
+                settings,
+                camera="drop",
+                partitions=2,
+                codec="png",
+                grid=Grid(2, 2),
+                stop=stop,
+                notice=lambda _line: None,
+            )
+        )
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: not list(tmp_path.glob("*.png")), "all are put away", timeout_s=30)
+    stop.set()
+    source.interrupt()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert sorted(file.name for file in (tmp_path / "done").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert [name for name, _frames in seen] == ["0.png", "1.png", "2.png"]
+    assert all(frames > number for number, (_name, frames) in enumerate(seen))
+    frames = arrived(settings, "drop")
+    assert len(frames) == reports[0].frames_published == 3
+    assert all(np.array_equal(frame.pixels, picture(seed=number)) for number, (_header, frame) in frames.items())

@@ -33,6 +33,7 @@ from streamproc.reader import TopicReader
 from streamproc.settings import Settings, child_environment
 from streamproc.supervise import Workers, WorkerSpec
 from streamproc.topics import Topics
+from tests.cli import Running, started
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -302,7 +303,7 @@ def test_a_stopped_worker_has_committed_all_it_did_and_left_its_group(
 
 
 def test_a_named_worker_comes_back_to_its_partitions_without_a_rebalance(
-    topics_ready: Callable[..., Settings], tmp_path: Path
+    topics_ready: Callable[..., Settings],
 ) -> None:
     settings = topics_ready(session_timeout_s=30)
     admin = AdminClient({"bootstrap.servers": settings.bootstrap})
@@ -320,15 +321,14 @@ def test_a_named_worker_comes_back_to_its_partitions_without_a_rebalance(
         )
 
     port = choose_ports(0, 1)[0]
-    away, steady = _named(settings, "gate-1"), _named(settings, "gate-2")
-    with Workers(steady, [WorkerSpec(metrics_port=port)], folder=tmp_path / "steady") as other:
-        with Workers(away, [WorkerSpec()], folder=tmp_path / "away") as first:
+    with _named(settings, "gate-2", "--metrics-port", str(port)) as other:
+        with _named(settings, "gate-1") as first:
             wait_for_group(settings, members=2, timeout_s=60, check=other.check)
             _let_settle(rebalances)
             first.check()
         assert set(members()) == {"gate-1", "gate-2"}, "a named worker keeps its place while it is away"
         before, member = rebalances(), members()["gate-1"]
-        with Workers(away, [WorkerSpec()], folder=tmp_path / "away") as back:
+        with _named(settings, "gate-1") as back:
             wait_until(lambda: members()["gate-1"] != member, "the named worker is back", timeout_s=30)
             with EventLog(settings, camera="gate", run="run-1") as events:
                 produce(settings, 8)
@@ -337,10 +337,18 @@ def test_a_named_worker_comes_back_to_its_partitions_without_a_rebalance(
         assert rebalances() == before
 
 
-def _named(settings: Settings, name: str) -> Settings:
-    named = settings.model_copy(update={"instance_id": name})
-    named.model_fields_set.add("instance_id")
-    return named
+@contextmanager
+def _named(settings: Settings, name: str, *options: str) -> Iterator[Running]:
+    """A worker with a name in its group; it is told to end when the block is left."""
+    with started(
+        *("worker", "--bootstrap", settings.bootstrap, *options),
+        STREAMPROC_PREFIX=settings.prefix,
+        STREAMPROC_SESSION_TIMEOUT_S=str(settings.session_timeout_s),
+        STREAMPROC_INSTANCE_ID=name,
+    ) as running:
+        yield running
+        running.send(signal.SIGTERM)
+        running.ended(timeout_s=30)
 
 
 def _let_settle(count: Callable[[], float]) -> None:

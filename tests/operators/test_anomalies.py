@@ -367,6 +367,15 @@ def test_a_frozen_picture_is_noticed_within_two_seconds(name: str) -> None:
     }
 
 
+def test_a_picture_of_which_only_changes_are_sent_is_not_frozen() -> None:
+    memory: Memory = {}
+    pictures = [*street("chelsea")[:40], *[street("chelsea")[39]] * 60]
+    scenes = [
+        dataclasses.replace(scene(number, whole(picture)), replenished=True) for number, picture in enumerate(pictures)
+    ]
+    assert told([anomalies(one, memory, DEFAULTS) for one in scenes]) == []
+
+
 def test_a_frozen_picture_with_a_clock_that_runs_is_not_noticed() -> None:
     frozen = [street("chelsea")[39].copy() for _ in range(60)]
     for number, picture in enumerate(frozen):

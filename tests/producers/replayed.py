@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from producers.replay_choice import Choice
+from producers.replay_order import in_time_order
 from streamproc import wire
 from streamproc.model import TileHeader
 from streamproc.reader import Record
@@ -46,6 +49,16 @@ def frames(count: int, *, partitions: int = 4, every_ms: int = 40, first: int = 
     return found
 
 
+def renumbered(records: Sequence[Record]) -> list[Record]:
+    """The same as they were appended: with offsets that count up in each partition."""
+    offsets: dict[int, int] = {}
+    found = []
+    for one in records:
+        offset = offsets[one.partition] = offsets.get(one.partition, -1) + 1
+        found.append(replace(one, offset=offset))
+    return found
+
+
 class MemorySource:
     """A topic in memory; a `RecordSource`.
 
@@ -79,3 +92,14 @@ class MemorySource:
         }
         while waiting := {number: held for number, held in waiting.items() if held}:
             yield waiting[self._random.choice(sorted(waiting))].pop(0)
+
+
+def chosen(source: MemorySource, ranges: Mapping[int, tuple[int, int]], choice: Choice) -> list[tuple[int, int]]:
+    """(sequence, tile index) of what is replayed."""
+    windows = in_time_order(source, ranges, take=choice.take)
+    return [(one.header.sequence, one.header.index) for window in windows for one in window.records]
+
+
+def whole(sequences: range) -> list[tuple[int, int]]:
+    """The tiles of whole frames."""
+    return [(sequence, index) for sequence in sequences for index in range(4)]

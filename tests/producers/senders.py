@@ -23,6 +23,7 @@ class Sent:
     key: bytes
     value: bytes
     header: TileHeader
+    offset: int = 0
 
 
 @dataclass
@@ -45,6 +46,7 @@ class MemorySender:
     most_queued_bytes: int = 0
     closed: bool = False
     _waiting: list[tuple[Sent, Report | None]] = field(default_factory=list)
+    _ends: dict[tuple[str, int], int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(
@@ -59,10 +61,13 @@ class MemorySender:
         timeout_s: float = 60,
     ) -> None:
         """Queue one record."""
-        record = Sent(topic, partition, key, value, read_tile_header(headers))
-        if self.raises(record.header):
+        header = read_tile_header(headers)
+        if self.raises(header):
             raise DeliveryError("cannot be queued")
         with self._lock:
+            offset = self._ends.get((topic, partition), 0)
+            self._ends[topic, partition] = offset + 1
+            record = Sent(topic, partition, key, value, header, offset)
             self.records.append(record)
             self.queued_bytes += len(value)
             self.most_queued_bytes = max(self.most_queued_bytes, self.queued_bytes)
@@ -80,7 +85,7 @@ class MemorySender:
             self.queued_bytes -= len(record.value)
             if report is not None:
                 failed = self.fails(record.header)
-                report(DeliveryError("refused by the broker") if failed else None, None if failed else 1)
+                report(DeliveryError("refused by the broker") if failed else None, None if failed else record.offset)
         return 0
 
     def close(self, *, timeout_s: float) -> int:
@@ -139,7 +144,7 @@ class StallingSender(MemorySender):
         for record, report in ready:
             assert report is not None
             failed = self.fails(record.header)
-            report(DeliveryError("refused by the broker") if failed else None, None if failed else 1)
+            report(DeliveryError("refused by the broker") if failed else None, None if failed else record.offset)
             self._reported += 1
         if not ready:
             self._ended.wait(0.002)

@@ -6,13 +6,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from producers.cameras_file import CameraSpec, parse_cameras
+from producers.cameras_file import CameraSpec, parse_cameras, signature
 from producers.ingest import Ingest, IngestReport
 from producers.ingest_crew import Crew
 from producers.ingest_run import Outlet
@@ -40,12 +40,15 @@ class Stage:
         mode: `alive`, `refused`, `ended`, `stalled`, `hangs` (its time limits do not work), `frozen`, `broken` (a fault
             of a library, with a secret in its text).
         opened: How often it was opened.
+        steady, bursts: As of `LiveSource`. In bursts all frames are there at once, by their own time `fps` a second.
         given: Frames so far.
     """
 
     mode: str = "alive"
     fps: float = 50.0
     size: tuple[int, int] = (128, 64)
+    steady: bool = True
+    bursts: bool = False
     opened: int = 0
     given: int = 0
     interrupted: int = 0
@@ -57,9 +60,11 @@ class StagedSource(LiveSource):
     def __init__(self, name: str, stage: Stage, *, open_timeout_s: float, read_timeout_s: float) -> None:
         super().__init__(name, max_pixels=10**6, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s)
         self._stage = stage
+        self.steady, self.bursts = stage.steady, stage.bursts
 
     def __iter__(self) -> Iterator[Frame]:
         self._stage.opened += 1
+        opened_ns = time.time_ns()
         while not self._stopped:
             mode = self._stage.mode
             if mode in ("refused", "ended"):
@@ -74,9 +79,14 @@ class StagedSource(LiveSource):
                 continue
             number = 7 if mode == "frozen" else self._stage.given
             width, height = self._stage.size
+            stream_ns = opened_ns + round(self._stage.given / self._stage.fps * 1e9)
             self._stage.given += 1
-            yield Frame(pixels=synthetic_frame(number, width=width, height=height), captured_ns=time.time_ns())
-            self._pause(1 / self._stage.fps)
+            pixels = synthetic_frame(number, width=width, height=height)
+            if self.bursts:
+                yield Frame(pixels=pixels, captured_ns=stream_ns, clock="pts")
+            else:
+                yield Frame(pixels=pixels, captured_ns=time.time_ns())
+                self._pause(1 / self._stage.fps)
 
     def interrupt(self) -> None:
         self._stage.interrupted += 1
@@ -101,6 +111,7 @@ class Kept:
     key: bytes
     value: bytes
     headers: Headers
+    offset: int = -1
 
     @property
     def header(self) -> TileHeader:
@@ -125,6 +136,7 @@ class StagedBroker:
     queued_bytes: int = 0
     most_queued_bytes: int = 0
     _waiting: deque[tuple[Kept, Report | None]] = field(default_factory=deque)
+    _ends: dict[tuple[str, int], int] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def send(
@@ -151,11 +163,18 @@ class StagedBroker:
         with self._lock:
             waiting, self._waiting = self._waiting, deque()
             if not self.fails:
-                self.records.extend(record for record, _ in waiting)
+                waiting = deque((self._append(record), report) for record, report in waiting)
             self.queued_bytes -= sum(len(record.value) for record, _ in waiting)
-        for _, report in waiting:
+        for record, report in waiting:
             if report is not None:
-                report(DeliveryError("refused") if self.fails else None, None if self.fails else 1)
+                report(DeliveryError("refused") if self.fails else None, None if self.fails else record.offset)
+
+    def _append(self, record: Kept) -> Kept:
+        """Give a record its place in the log."""
+        place = (record.topic, record.partition)
+        self._ends[place] = self._ends.get(place, 0) + 1
+        self.records.append(replace(record, offset=self._ends[place] - 1))
+        return self.records[-1]
 
     def flush(self, timeout_s: float) -> int:
         if self.away:
@@ -234,7 +253,10 @@ class Theatre:
             ledger=ledger,
             notice=self.notices.append,
         )
-        self.ingest = Ingest(file, self.read(file), read=self.read, outlet=self.outlet, open_camera=self.open)
+        seen = signature(file)
+        self.ingest = Ingest(
+            file, self.read(file), seen=seen, read=self.read, outlet=self.outlet, open_camera=self.open
+        )
         self._thread = threading.Thread(target=self._run)
 
     def write(self, cameras: dict[str, dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from producers.sources.address import mask, parse_address
 from streamproc.errors import UsageError
 
-VARIABLES = {"PW": "p@ss:w/o?r#d%41", "TOKEN": "a b&c=d", "BAD": "x\r\nHost: y"}
+VARIABLES = {"PW": "p@ss:w/o?r#d%41", "TOKEN": "a b&c=d", "NUMBER": "42", "BAD": "x\r\nHost: y"}
 
 
 def parse(spec: str) -> object:
@@ -52,6 +52,25 @@ def test_variables_are_taken_as_they_are() -> None:
     assert parts.hostname == "h"
     assert VARIABLES["PW"] not in repr(found) + found.masked
     assert "a%20b" not in repr(found) + found.masked
+
+
+@pytest.mark.parametrize(
+    ("spec", "shown"),
+    [
+        ("rtsp://h/${TOKEN}/live", "rtsp://h/***/live"),
+        ("rtsp://h/a-${NUMBER}-b?channel=1", "rtsp://h/a-***-b?channel=1"),
+        ("http://h/x?channel=${NUMBER}&size=640x480", "http://h/x?channel=***&size=640x480"),
+        ("http://h/x?${NUMBER}=5&${NUMBER}", "http://h/x?***=5&***"),
+        ("rtsp://cam-${NUMBER}:secret@h/x", "rtsp://cam-***:***@h/x"),
+        ("rtsp://${NUMBER}@h/x", "rtsp://***@h/x"),
+    ],
+)
+def test_what_came_out_of_a_variable_is_never_shown(spec: str, shown: str) -> None:
+    found = parse_address(spec, variable=VARIABLES.get)
+    assert found.masked == shown
+    for value in (VARIABLES["NUMBER"], quote(VARIABLES["TOKEN"], safe="")):
+        assert value not in found.masked + repr(found)
+    assert (VARIABLES["NUMBER"] if "NUMBER" in spec else "a%20b%26c%3Dd") in found.url
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_drops_are_logged_seldom_with_their_count(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING):
         for number in range(50):
             now_s[0] = 100 + number / 2
-            deliveries.drop(number, "drop-oldest")
+            deliveries.drop(Frame(pixels=np.zeros((1, 1), np.uint8), captured_ns=number), "drop-oldest")
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(",")[0] for line in lines] == [
         "camera cam: 1 frame dropped (drop-oldest",

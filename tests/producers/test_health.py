@@ -198,3 +198,14 @@ def test_a_picture_counts_as_the_same_until_another_comes() -> None:
     assert [one.picture(at, digest) for at, digest in ((0, b"a"), (3, b"a"), (4, b"b"), (9, b"b"))] == [0, 3, 0, 5]
     one.connected(20, waited_s=0, fps=None)
     assert one.picture(21, b"b") == 1
+
+
+# --- sources that are no cameras ---------------------------------------------------------------
+
+
+def test_of_a_source_where_silence_is_normal_only_the_speed_is_known() -> None:
+    one = health(fps_expected=10)
+    one.connected(0, waited_s=0, fps=None, steady=False)
+    times = [(0.0, 0.0), (60.0, 5000.0), (60.1, 0.0), (90.0, 1.0)] + [(100 + number, 1.0) for number in range(20)]
+    assert [arrive(one, now_s, captured_s=at_s) for now_s, at_s in times] == [[]] * len(times)
+    assert one.measured_fps(119, waited_s=0) == 1

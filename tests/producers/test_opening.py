@@ -123,6 +123,7 @@ def test_a_glob_without_matches_is_refused(tmp_path: Path) -> None:
         ("rtsps://camera/1", RtspSource),
         ("http://x/y.mp4", HlsSource),
         ("https://x/live.m3u8?token=abc", HlsSource),
+        ("hls+https://x/live?token=abc", HlsSource),
         ("https://x/a", MjpegSource),
         ("http://x/video.mjpg", MjpegSource),
         ("0", V4l2Source),
@@ -140,6 +141,26 @@ def test_live_sources_are_told_by_what_is_written_and_connect_only_when_read(spe
         assert "abc" not in source.describe() + source.name
 
 
+@pytest.mark.parametrize(
+    ("spec", "steady", "bursts"),
+    [
+        ("rtsp://x/1", True, False),
+        ("http://x/a", True, False),
+        ("0", True, False),
+        ("http://x/a.m3u8", True, True),
+        ("http://x/a.mp4", True, True),
+        ("-", False, False),
+        ("watch:/x", False, False),
+    ],
+)
+def test_whether_silence_is_normal_and_frames_come_in_bursts_stands_on_the_source(
+    spec: str, steady: bool, bursts: bool
+) -> None:
+    source = open_source(spec, SETTINGS)
+    assert isinstance(source, LiveSource)
+    assert (source.steady, source.bursts) == (steady, bursts)
+
+
 def test_how_long_a_frame_is_waited_for_stands_on_the_source(tmp_path: Path) -> None:
     def limits(spec: str, open_timeout_s: float = 4, read_timeout_s: float | None = None) -> tuple[float, float]:
         source = open_source(spec, SETTINGS, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s)
@@ -147,7 +168,7 @@ def test_how_long_a_frame_is_waited_for_stands_on_the_source(tmp_path: Path) -> 
         return source.open_timeout_s, source.read_timeout_s
 
     assert limits("rtsp://x/1") == limits("http://x/a") == limits("http://x/a.mp4") == limits("0") == (4, 4)
-    assert limits("http://x/a.m3u8") == (4, 15)
+    assert limits("http://x/a.m3u8") == limits("hls+http://x/a") == (4, 15)
     assert limits("http://x/a.m3u8", read_timeout_s=3, open_timeout_s=2) == (2, 3)
     assert limits("-") == limits(f"watch:{tmp_path}") == (math.inf, math.inf)
 

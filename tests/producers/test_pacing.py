@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from producers.pacing import Fps, Pacer, PreviewChoice, frames_a_second, parse_fps
+from producers.pacing import Fps, Pacer, PreviewChoice, StreamPacer, frames_a_second, parse_fps
 from streamproc.errors import UsageError
+from streamproc.model import Clock as Whose
+from streamproc.model import Frame
 
 
 class Clock:
@@ -73,6 +79,116 @@ def test_a_stop_while_waiting_is_told() -> None:
     made.wait_for_next()
     clock.stop = True
     assert not made.wait_for_next()
+
+
+# --- what comes in bursts ----------------------------------------------------------------------
+
+WALL_NS = 1_700_000_000 * 10**9
+NOTHING = np.zeros((1, 1), np.uint8)
+
+
+def played(
+    frames: Iterable[tuple[float, float]], *, whose: Whose = "pts", work_s: float = 0.002
+) -> Iterator[tuple[float, float]]:
+    """Frames (when it is there, its own time) as they are let go: when, and its own time."""
+    clock = Clock()
+    begun_s = clock.now_s
+    paced = StreamPacer(now_s=lambda: clock.now_s, wait=clock.wait)
+    for there_s, own_s in frames:
+        clock.now_s = max(clock.now_s, begun_s + there_s) + work_s  # a source is read when the frame before is gone
+        assert paced.wait_for(Frame(pixels=NOTHING, captured_ns=WALL_NS + round(own_s * 1e9), clock=whose))
+        yield clock.now_s - begun_s, own_s
+
+
+def live(
+    seconds: int,
+    *,
+    fps: int = 5,
+    rate: float = 1.0,
+    segment_s: int = 6,
+    behind: int = 3,
+    stall: range = range(0),
+) -> list[tuple[float, float]]:
+    """A live playlist read from `behind` segments before its end; `rate` is of the encoder's clock.
+
+    What would have come during `stall` comes at its end.
+    """
+    found = []
+    for number in range(seconds * fps):
+        own_s = number / fps
+        there_s = (own_s // segment_s + 1 - behind) * segment_s / rate
+        found.append((stall.stop if there_s in stall else max(0.0, there_s), own_s))
+    return found
+
+
+def test_a_film_that_is_there_at_once_goes_at_its_own_pace() -> None:
+    times = list(played((0.0, number / 25) for number in range(250)))
+    assert all(own_s - 0.01 < at_s < own_s + 0.01 for at_s, own_s in times)
+
+
+def test_at_the_live_end_no_delay_is_added_and_none_grows() -> None:
+    for rate in (1 - 1e-4, 1.0, 1 + 1e-4):
+        behind = [at_s - own_s / rate for at_s, own_s in played(live(4 * 3600, fps=2, rate=rate))]
+        assert max(behind) < min(behind[:100]) + 0.5, rate
+
+
+def test_segments_that_come_later_and_later_are_played_without_holes() -> None:
+    """Each a little late for ever must not mean each a little fast, with a hole before the next."""
+    times = [at_s for at_s, _ in played(live(3600, rate=1 - 1e-3, segment_s=12, behind=1))][-5000:]
+    assert max(b - a for a, b in itertools.pairwise(times)) < 1
+
+
+@pytest.mark.parametrize("stall_s", [25, 65])
+def test_what_a_stall_costs_is_made_good_without_a_burst(stall_s: int) -> None:
+    times = list(played(live(600, stall=range(60, 60 + stall_s))))
+    behind = {round(own_s): at_s - own_s for at_s, own_s in times}
+    assert behind[75] > behind[50] + 5, "the stall was longer than what was there"
+    assert behind[590] == pytest.approx(behind[50], abs=0.2)
+    assert min(b - a for (a, _), (b, _) in itertools.pairwise(times)) > 0.2 / 1.3
+
+
+@pytest.mark.parametrize("step_s", [3600 * 24 * 365.0, -3600.0, 30.0, -0.01])
+def test_a_jump_of_the_times_holds_no_frame_and_lets_none_go_at_once(step_s: float) -> None:
+    own = [number / 10 + (step_s if number >= 50 else 0) for number in range(100)]
+    times = [at_s for at_s, _ in played((0.0, at) for at in own)]
+    assert [b - a for a, b in itertools.pairwise(times)] == [pytest.approx(0.1, abs=0.02)] * 99
+
+
+@pytest.mark.parametrize(
+    ("whose", "own"),
+    [
+        ("wall", [0.0] * 500),
+        ("wall", [number / 1000 for number in range(500)]),
+        ("pts", [0.0] * 500),
+        ("pts", [number * 100.0 for number in range(500)]),
+        ("pts", [-number * 1.0 for number in range(500)]),
+    ],
+)
+def test_times_that_say_nothing_let_frames_go_at_a_bounded_rate(whose: Whose, own: list[float]) -> None:
+    times = [at_s for at_s, _ in played([(0.0, at) for at in own], whose=whose)]
+    assert 500 / 160 < times[-1] < 500 / 20
+
+
+def test_repeated_times_keep_the_pace() -> None:
+    times = [at_s for at_s, _ in played((0.0, number // 2 / 12.5) for number in range(1000))]
+    assert times[-1] == pytest.approx(40, abs=0.2)
+
+
+@given(own=st.lists(st.floats(-1e6, 1e6) | st.floats(0, 20), max_size=50), whose=st.sampled_from(["pts", "wall"]))
+def test_no_frame_is_held_for_long_whatever_its_time_is(own: list[float], whose: Whose) -> None:
+    times = [0.0, *(at_s for at_s, _ in played([(0.0, at) for at in own], whose=whose))]
+    assert all(b - a < 10.1 for a, b in itertools.pairwise(times))
+
+
+def test_a_stop_while_a_frame_is_held_is_told() -> None:
+    clock = Clock()
+    paced = StreamPacer(now_s=lambda: clock.now_s, wait=clock.wait)
+    assert paced.wait_for(Frame(pixels=NOTHING, captured_ns=WALL_NS, clock="pts"))
+    clock.stop = True
+    assert not paced.wait_for(Frame(pixels=NOTHING, captured_ns=WALL_NS + 10**9, clock="pts"))
+
+
+# --- rates -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -320,6 +320,8 @@ def test_a_report_can_be_read_by_people_and_machines() -> None:
         "frames_dropped": 0,
         "tiles_acked": 12,
         "tiles_failed": 0,
+        "tiles_unchanged": 0,
+        "tiles_shed": 0,
         "bytes": 3 * 64 * 48 * 3,
         "seconds": 0,
         "stopped": False,

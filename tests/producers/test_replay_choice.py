@@ -9,54 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.replay_choice import Choice, around_captures, by_events, by_offsets, parse_moment, parse_offsets
-from producers.replay_order import in_time_order
+from producers.replay_choice import Choice, by_events, by_offsets, parse_moment, parse_offsets
 from producers.replay_records import headers_of
 from streamproc.errors import BrokerError, UsageError
 from streamproc.model import FrameKey
 from streamproc.reader import Record
 from tests.features import tile_header
-from tests.producers.replayed import TOPIC, MemorySource, frames, record
-
-NS = 10**6
-
-
-def chosen(source: MemorySource, ranges: dict[int, tuple[int, int]], choice: Choice) -> list[tuple[int, int]]:
-    """(sequence, tile index) of what is replayed."""
-    windows = in_time_order(source, ranges, take=choice.take)
-    return [(one.header.sequence, one.header.index) for window in windows for one in window.records]
-
-
-def whole(sequences: range) -> list[tuple[int, int]]:
-    return [(sequence, index) for sequence in sequences for index in range(4)]
-
-
-@given(first=st.integers(0, 60), count=st.integers(1, 60))
-def test_a_span_of_capture_time_gives_exactly_its_frames_and_all_their_tiles(first: int, count: int) -> None:
-    source = MemorySource(frames(60))
-    captured = [(1_000_000 + sequence * 40 - 5) * NS for sequence in range(130)]
-    choice = Choice(from_ns=captured[first], to_ns=captured[first + count])
-    ranges = around_captures(source, from_ns=choice.from_ns, to_ns=choice.to_ns, slack_s=1)
-    assert sorted(chosen(source, ranges, choice)) == whole(range(first, min(60, first + count)))
-
-
-def test_a_span_is_looked_for_around_its_record_times_alone() -> None:
-    source = MemorySource(frames(1000))
-    ranges = around_captures(source, from_ns=1_020_000 * NS, to_ns=1_021_000 * NS, slack_s=0.5)
-    assert sum(end - first for first, end in ranges.values()) <= 4 * (2_000 // 40 + 1)
-    assert around_captures(source, from_ns=None, to_ns=None, slack_s=1) == {
-        number: source.bounds(number) for number in source.partitions()
-    }
-
-
-def test_frames_published_later_than_the_slack_are_not_found() -> None:
-    late = [replace(one, timestamp_ms=one.timestamp_ms + 90_000) for one in frames(10)]
-    source = MemorySource(late)
-    choice = Choice(from_ns=999_000 * NS, to_ns=1_001_000 * NS)
-    near = around_captures(source, from_ns=choice.from_ns, to_ns=choice.to_ns, slack_s=60)
-    far = around_captures(source, from_ns=choice.from_ns, to_ns=choice.to_ns, slack_s=120)
-    assert chosen(source, near, choice) == []
-    assert sorted(chosen(source, far, choice)) == whole(range(10))
+from tests.producers.replayed import TOPIC, MemorySource, chosen, frames, record, whole
 
 
 @given(partition=st.integers(0, 3), first=st.integers(0, 49), length=st.integers(0, 10))
@@ -80,7 +39,9 @@ def test_camera_and_run_choose_and_what_was_replayed_before_is_left_out_unless_a
     yard = tile_header(camera="yard", run="r2")
     echo = tile_header(camera="gate", run="replay-1")
     records = [record(header, offset=0, timestamp_ms=1) for header in (gate, yard)]
-    records.append(record(echo, offset=1, timestamp_ms=2, headers=headers_of(records[0], gate, run="replay-1")))
+    records.append(
+        record(echo, offset=1, timestamp_ms=2, headers=headers_of(records[0], gate, run="replay-1", first=0))
+    )
 
     def take(choice: Choice) -> list[str]:
         return [found.run for one in records if (found := choice.take(one)) is not None]

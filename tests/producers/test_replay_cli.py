@@ -12,10 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from producers.replay import Control
+from producers.replay_choice import Choice
 from streamproc.cli.main import app
-from streamproc.cli.replay import controlled
+from streamproc.cli.replay import controlled, tell_beginning
 from streamproc.errors import UsageError
 from tests.cli import streamproc
+from tests.producers.replayed import MemorySource, frames
 from tests.waiting import wait_until
 
 NOBODY = ["--bootstrap", "127.0.0.1:9"]
@@ -38,6 +40,26 @@ def test_wrong_use_is_refused_by_name(arguments: list[str], told: str) -> None:
     done = CliRunner().invoke(app, ["replay", *arguments, *NOBODY])
     assert isinstance(done.exception, UsageError)
     assert told in str(done.exception)
+
+
+@pytest.mark.parametrize("slack", ["-1", "86401", "nan"])
+def test_a_slack_is_bounded(slack: str) -> None:
+    done = CliRunner().invoke(app, ["replay", "--slack", slack, *NOBODY])
+    assert (done.exit_code, "'--slack'" in done.stderr) == (2, True)
+
+
+def test_a_log_that_begins_after_the_span_does_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    source, choice = MemorySource(frames(40)[40:]), Choice(from_ns=10**9, to_ns=11 * 10**9)
+    begins = [
+        tell_beginning(source, choice, archive=archive, slack_s=60, quiet=quiet)
+        for archive, quiet in ((None, False), ("recordings", False), (None, True))
+    ]
+    assert begins == ["1970-01-01T00:16:40.400000Z"] * 3
+    asked = "asked was from 1970-01-01T00:00:01.000000Z to 1970-01-01T00:00:11.000000Z: what was captured before is not"
+    assert [line.rpartition(" there")[0] for line in capsys.readouterr().err.splitlines()] == [
+        f"t.tiles begins at 1970-01-01T00:16:40.400000Z, {asked}",
+        f"the archive's t.tiles begins at 1970-01-01T00:16:40.400000Z, {asked}",
+    ]
 
 
 def test_a_rerun_does_not_write_over_another(tmp_path: Path) -> None:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from producers.sources import LiveSource, open_source
-from producers.sources.streams import StreamClock
+from producers.sources.address import parse_address
+from producers.sources.hls import HlsSource
+from producers.sources.live import ThreadedSource
 from streamproc.errors import SourceError
+from streamproc.model import Frame
 from streamproc.settings import load_settings
 from tests.cameras import until_lost
 from tests.cameras.web import WebServer
 from tests.producers.material import SETTINGS, film, index_first
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from streamproc.errors import CameraLost
-    from streamproc.model import Frame
 
 PLAYLIST = "application/vnd.apple.mpegurl"
 SEGMENT = "video/mp2t"
@@ -65,8 +66,9 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_a_playlist_with_an_end_is_read_to_its_end(segment: bytes) -> None:
     files = {"/a.m3u8": (PLAYLIST, playlist(["a.ts", "b.ts"], ended=True)), "/a.ts": (SEGMENT, segment)}
     with WebServer({**files, "/b.ts": (SEGMENT, segment)}) as server:
-        frames = list(opened(server.url("/a.m3u8")))
-    assert len(frames) == 50
+        source = opened(server.url("/a.m3u8"))
+        frames = list(source)
+    assert len(frames) == source.length == 50
     assert frames[0].keyframe
     timed = [frame for frame in frames if frame.clock == "pts"]
     assert len(timed) > 40
@@ -74,17 +76,39 @@ def test_a_playlist_with_an_end_is_read_to_its_end(segment: bytes) -> None:
     assert all(step == pytest.approx(40, abs=1) for step in steps_ms)
 
 
+def test_a_playlist_of_any_name_is_read_where_the_user_says_it_is_one(segment: bytes) -> None:
+    with WebServer({"/x": (PLAYLIST, playlist(["a.ts"], ended=True)), "/a.ts": (SEGMENT, segment)}) as server:
+        assert len(list(opened("hls+" + server.url("/x")))) == 25
+
+
 def test_a_live_playlist_that_grows_no_more_is_noticed(segment: bytes) -> None:
     with WebServer({"/a.m3u8": (PLAYLIST, playlist(["a.ts"], ended=False)), "/a.ts": (SEGMENT, segment)}) as server:
-        frames, problem = lost(server.url("/a.m3u8"), read_timeout_s=3.0)
-    assert problem.reason == "stalled"
+        source = opened(server.url("/a.m3u8"), read_timeout_s=3.0)
+        frames, problem, _silent_s = until_lost(iter(source))
+    assert (problem.reason, source.length) == ("stalled", None)
     assert len(frames) >= 22  # the demuxer keeps what may not be whole yet
 
 
-@pytest.mark.parametrize("path", ["/a.mp4", "/stream"])
-def test_a_film_behind_a_url_is_read_to_its_end_whatever_its_name(movie: bytes, path: str) -> None:
+@pytest.mark.parametrize(("path", "prefix"), [("/a.mp4", ""), ("/stream", "hls+")])
+def test_a_film_behind_a_url_is_read_to_its_end_whatever_its_name(movie: bytes, path: str, prefix: str) -> None:
     with WebServer({path: ("video/mp4", movie)}) as server:
-        assert len(list(opened(server.url(path)))) == 50
+        source = opened(prefix + server.url(path))
+        frames = iter(source)
+        assert (source.length, next(frames).pixels.shape, source.length) == (None, (96, 160, 3), 50)
+        assert len(list(frames)) == 49
+
+
+@pytest.mark.parametrize("kind", ["video/mp4", PLAYLIST, "Audio/X-MPEGURL; charset=utf-8"])
+def test_no_answer_makes_a_camera_s_address_one_that_leads_elsewhere(kind: str, segment: bytes) -> None:
+    with WebServer({"/inner.ts": (SEGMENT, segment)}) as inner:
+        leads = playlist([inner.url("/inner.ts")], ended=True)
+        with WebServer({"/video": (kind, leads)}) as camera:
+            frames, problem = lost(camera.url("/video", login="anna:geheim@"))
+        assert inner.asked == []
+    assert (frames, problem.reason) == ([], "malformed")
+    assert kind.partition(";")[0] in str(problem)
+    assert "write hls+http:// for http://" in str(problem)
+    assert "geheim" not in str(problem)
 
 
 def test_a_login_is_given_and_a_wrong_one_told(movie: bytes) -> None:
@@ -148,51 +172,39 @@ def test_an_interrupt_ends_a_film_that_does_not_come() -> None:
             assert time.monotonic() - started_s < 1.3
 
 
+class HangingSource(HlsSource):
+    """A stream whose library hangs until it is let go."""
+
+    go_on = threading.Event()
+
+    def _read(self, handover: Any) -> Iterator[Frame]:
+        self._answered(handover)
+        assert self.go_on.wait(20)
+        yield Frame(pixels=np.zeros((8, 8), np.uint8), captured_ns=1)
+
+
+def test_a_camera_that_hangs_keeps_none_waiting_that_differs_in_user_or_password_alone() -> None:
+    def camera(login: str) -> HangingSource:
+        address = parse_address(f"http://{login}@camera/a.mp4", variable=lambda _name: None)
+        return HangingSource(address, max_pixels=100, open_timeout_s=0.1, read_timeout_s=0.1)
+
+    try:
+        sources = [camera("anna:one"), camera("anna:two"), camera("anna:one")]
+        for source in sources:
+            source.longest_wait_s = 0.1
+        assert [until_lost(iter(source))[1].reason for source in sources[:2]] == ["stalled", "stalled"]
+        problem = until_lost(iter(sources[2]))[1]
+        assert "earlier try" in str(problem)
+        assert not [key for key in ThreadedSource._hanging if b"anna" in key or b"one" in key]
+    finally:
+        HangingSource.go_on.set()
+    sources[2].open_timeout_s = 5.0
+    assert len(list(sources[2])) == 1
+
+
 def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(SourceError, match=r"pip install 'streamproc\[cameras\]'"):
         opened("rtsp://camera/1")
-
-
-MS = Fraction(1, 1000)
-NOW_NS = 1_800_000_000_000_000_000
-
-
-def test_presentation_times_count_from_the_first_frame() -> None:
-    clock = StreamClock(paced=True)
-    assert clock.time_of(5000, MS, now_ns=NOW_NS) == (NOW_NS, "pts")
-    for pts, step_ms in ((5040, 40), (5040, 40), (5020, 20), (1000, -4000)):  # repeats, goes back: passed on
-        assert clock.time_of(pts, MS, now_ns=NOW_NS + 10**12) == (NOW_NS + step_ms * 10**6, "pts")
-    assert clock.time_of(90_000_000, MS, now_ns=NOW_NS) == (NOW_NS + 89_995_000 * 10**6, "pts")  # a jump, too
-    assert clock.time_of(None, MS, now_ns=NOW_NS) == (NOW_NS, "wall")
-    assert clock.time_of(5, None, now_ns=NOW_NS) == (NOW_NS, "wall")
-
-
-def test_frames_that_waited_for_the_probe_do_not_make_later_ones_come_from_the_future() -> None:
-    clock = StreamClock(paced=True)
-    clock.time_of(0, MS, now_ns=NOW_NS + 900 * 10**6)  # captured 900 ms before it was read
-    assert clock.time_of(40, MS, now_ns=NOW_NS + 900 * 10**6) == (NOW_NS + 900 * 10**6, "pts")
-    assert clock.time_of(1000, MS, now_ns=NOW_NS + 1000 * 10**6) == (NOW_NS + 1000 * 10**6, "pts")
-    assert clock.time_of(1040, MS, now_ns=NOW_NS + 1100 * 10**6) == (NOW_NS + 1040 * 10**6, "pts")
-
-
-def test_the_cameras_own_time_goes_before_all_others_and_only_for_its_packet() -> None:
-    clock = StreamClock(paced=True)
-    clock.note(40, NOW_NS - 7)
-    assert clock.time_of(0, MS, now_ns=NOW_NS) == (NOW_NS, "pts")
-    assert clock.time_of(40, MS, now_ns=NOW_NS) == (NOW_NS - 7, "rtcp")
-    clock.note(80, -5)
-    clock.note(None, NOW_NS)
-    clock.note(80, None)
-    assert clock.time_of(80, MS, now_ns=NOW_NS + 10**9) == (NOW_NS + 80 * 10**6, "pts")
-
-
-@given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1) | st.none())))
-def test_any_times_are_taken_and_stay_within_64_bits(packets: list[tuple[int, int | None]]) -> None:
-    clock = StreamClock(paced=True)
-    for pts, rtcp_ns in packets:
-        clock.note(pts, rtcp_ns)
-        captured_ns, _kind = clock.time_of(pts, Fraction(1, 90_000), now_ns=NOW_NS)
-        assert 0 < captured_ns < 2**63
