@@ -98,8 +98,8 @@ class Frame:
         captured_ns: Wall clock at capture (or at reading, for files), nanoseconds since 1970. What a camera says is
             passed on as it is: it may jump, repeat or go back.
         clock: Where `captured_ns` comes from: `wall` is ours at reading, `pts` the stream's own time counted from ours
-            at its first frame, and anew when it is off by more than 3 s, `rtcp` the camera's wall clock by its RTCP sender
-            reports (RFC 3550, 6.4.1).
+            at its first frame, and anew when it is off by more than 3 s, `rtcp` the camera's wall clock by its RTCP
+            sender reports (RFC 3550, 6.4.1).
         keyframe: It needs no other frame to be decoded; true where the source does not say.
         receipt: Told once what became of the frame: true when all its tiles are in the log, false when it was dropped
             or failed. Called on whichever thread learns of it; must be quick.
