@@ -137,7 +137,7 @@ class TopicReader:
         if error is not None and error.code() in _PASSING:
             return None
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            raise BrokerError(f"topic {self.topic}: {error.str()}")
+            raise BrokerError(f"topic {self.topic}: {error.str()}") from KafkaException(error)
         if offset + (1 if error is None else 0) >= end:
             del left[partition]
         return _record(message) if error is None and offset < end else None
@@ -152,7 +152,7 @@ class TopicReader:
             elif (error := message.error()) is None:
                 yield _record(message)
             elif error.code() not in (KafkaError._PARTITION_EOF, *_PASSING):
-                raise BrokerError(f"topic {self.topic}: {error.str()}")
+                raise BrokerError(f"topic {self.topic}: {error.str()}") from KafkaException(error)
         self._consumer.unassign()
 
     def _ask(self, question: Callable[[], _T], *, deadline_s: float | None = None) -> _T:
