@@ -15,7 +15,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from producers.changed_only import FULL_EVERY_S, LEVEL, LONGEST_FULL_S, ChangedOnly
 from producers.cutting import parse_grid
@@ -30,14 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
+
 _MAX_FILE_BYTES = 4 * 2**20
 _MAX_CORNERS = 256
 _MAX_REGIONS = 64
 _MAX_FPS = 10_000.0
+CHANGED_ONLY_KEYS = ("change_level", "full_every_s")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
-_Share = Annotated[float, Field(ge=0, le=1)]
-_OffOrSeconds = Annotated[float, Field(ge=0, le=86_400)]
+_ROUNDING = 1e-9  # of shares that add up to 1
+_LEAST_FULL_S = 0.1
+
+_Number = Annotated[float, Field(strict=True)]  # true is none
+_Share = Annotated[_Number, Field(ge=0, le=1)]
+_OffOrSeconds = Annotated[_Number, Field(ge=0, le=86_400)]
+_Timeout = Annotated[_Number, Field(ge=0.5, le=60)]
 
 
 class Region(BaseModel):
@@ -61,6 +69,8 @@ class Region(BaseModel):
         sides = [self.x, self.y, self.width, self.height]
         if (self.polygon is None) == (None in sides) or (self.polygon is not None and sides != [None] * 4):
             raise ValueError("give x, y, width and height of a rectangle, or a polygon, in shares of the picture")
+        if max(max(corner) for corner in self.corners) > 1 + _ROUNDING:
+            raise ValueError("the rectangle leaves the picture: x + width and y + height must be at most 1")
         return self
 
     @property
@@ -96,20 +106,20 @@ class CameraSpec(BaseModel):
     enabled: Annotated[bool, Field(strict=True)] = True
     grid: str = "auto"
     codec: Codec = "jpeg"
-    fps: Annotated[float, Field(gt=0, le=_MAX_FPS, strict=True)] | Literal["source", "max"] = "source"
+    fps: Annotated[_Number, Field(gt=0, le=_MAX_FPS)] | Literal["source", "max"] = "source"
     drop: DropPolicy = "drop-oldest"
     mask: tuple[Region, ...] = Field(default=(), max_length=_MAX_REGIONS)
     include: tuple[Region, ...] = Field(default=(), max_length=_MAX_REGIONS)
     changed_only: Annotated[bool, Field(strict=True)] = False
-    change_level: float = Field(default=LEVEL, ge=0, le=255)
-    full_every_s: float = Field(default=FULL_EVERY_S, gt=0, le=LONGEST_FULL_S)
+    change_level: _Number = Field(default=LEVEL, ge=0, le=255)
+    full_every_s: _Number = Field(default=FULL_EVERY_S, ge=_LEAST_FULL_S, le=LONGEST_FULL_S)
     frozen_s: _OffOrSeconds = 4.0
     gap_s: _OffOrSeconds = 2.0
     clock_step_s: _OffOrSeconds = 2.0
     fps_sag: _Share = 0.7
-    fps_expected: Annotated[float, Field(gt=0, le=_MAX_FPS)] | None = None
-    open_timeout_s: float = Field(default=4.0, ge=0.5, le=60)
-    read_timeout_s: float | None = Field(default=None, ge=0.5, le=60)
+    fps_expected: Annotated[_Number, Field(gt=0, le=_MAX_FPS)] | None = None
+    open_timeout_s: _Timeout = 4.0
+    read_timeout_s: _Timeout | None = None
 
     @field_validator("grid")
     @classmethod
@@ -118,6 +128,13 @@ class CameraSpec(BaseModel):
             parse_grid(value)
         except UsageError as error:
             raise ValueError(str(error)) from None
+        return value
+
+    @field_validator(*CHANGED_ONLY_KEYS)
+    @classmethod
+    def _is_of_use(cls, value: float, info: ValidationInfo) -> float:
+        if info.data.get("changed_only") is False:
+            raise ValueError("is of use with changed_only = true alone: write that too, or leave this out")
         return value
 
     @property
@@ -181,7 +198,7 @@ def parse_cameras(
     defaults = content.get("defaults", {})
     specs: dict[str, CameraSpec] = {}
     for number, entry in enumerate(content["camera"], start=1):
-        spec = _camera({**defaults, **entry}, number=number, where=where)
+        spec = _camera(_with_defaults(entry, defaults), number=number, where=where)
         if spec.name in specs:
             raise SettingError(f"{where}: camera {spec.name!r}: name: another camera has it: choose one of its own")
         _require_source(spec, where=where, variable=variable)
@@ -238,6 +255,24 @@ def signature(path: Path) -> object:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
+_WORDS = {
+    "missing": "is missing",
+    "string_pattern_mismatch": "use letters, digits, '.', '_' and '-', at most 100, a letter or digit first",
+    "string_type": "write a text in quotes",
+    "string_too_short": "is empty",
+    "string_too_long": "has more than {max_length} characters",
+    "bool_type": "write true or false",
+    "float_type": "give a number",
+    "finite_number": "give a number",
+    "greater_than": "give a number above {gt:g}",
+    "greater_than_equal": "give a number of at least {ge:g}",
+    "less_than_equal": "give a number of at most {le:g}",
+    "literal_error": "use {expected}",
+    "tuple_type": "write a list, [...]",
+    "model_type": "write a table, {{ x = 0.0, y = 0.0, width = 0.5, height = 0.5 }} or {{ polygon = [...] }}",
+}
+
+
 def _require_shape(content: Mapping[str, Any], where: str) -> None:
     if unknown := sorted(content.keys() - {"camera", "defaults"}):
         raise SettingError(f"{where}: {unknown[0]}: there is no such part; write [[camera]] and [defaults]")
@@ -252,31 +287,52 @@ def _require_shape(content: Mapping[str, Any], where: str) -> None:
         raise SettingError(f"{where} names no camera: write [[camera]] tables; enabled = false switches one off")
     if len(entries) > MAX_CAMERAS:
         raise SettingError(f"{where} names {len(entries)} cameras, at most {MAX_CAMERAS} are possible")
+    _require_use(defaults, entries, where)
+
+
+def _require_use(defaults: Mapping[str, Any], entries: list[dict[str, Any]], where: str) -> None:
+    """Defaults that no camera would take, and nobody look at."""
+    changed = [entry.get("changed_only", defaults.get("changed_only")) for entry in entries]
+    for key in CHANGED_ONLY_KEYS:
+        if key in defaults and not any(changed):
+            raise SettingError(
+                f"{where}: defaults: {key}: is of use with changed_only = true alone, and no camera has it"
+            )
+
+
+def _with_defaults(entry: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A camera's keys: its own, and the defaults but for those of changed-only where it is not sent so."""
+    if entry.get("changed_only", defaults.get("changed_only", False)):
+        return {**defaults, **entry}
+    return {**{key: value for key, value in defaults.items() if key not in CHANGED_ONLY_KEYS}, **entry}
 
 
 def _camera(entry: Mapping[str, Any], *, number: int, where: str) -> CameraSpec:
     try:
         return CameraSpec.model_validate(entry)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         name = entry.get("name")
         called = repr(name) if isinstance(name, str) and re.fullmatch(NAME_PATTERN, name) else f"number {number}"
-        kind = "fps" if first["loc"][:1] == ("fps",) else first["type"]
-        place = first["loc"][:1] if kind == "fps" else first["loc"]
+        place = first["loc"][:1] if first["loc"][:1] == ("fps",) else first["loc"]
         key = ".".join(map(str, place)) or "camera"
-        raise SettingError(f"{where}: camera {called}: {key}: {_words(kind, first['msg'])}") from None
+        raise SettingError(f"{where}: camera {called}: {key}: {_words(first)}") from None
 
 
-def _words(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return f"there is no such key; the keys are {', '.join(CameraSpec.model_fields)}"
-    if kind == "missing":
-        return "is missing"
-    if kind == "string_pattern_mismatch":
-        return "use letters, digits, '.', '_' and '-', at most 100, a letter or digit first"
-    if kind == "fps":
+def _words(error: ErrorDetails) -> str:
+    """What is wrong with one key, in our words; no value is shown."""
+    kind, place, limits = error["type"], error["loc"], error.get("ctx", {})
+    if place[:1] == ("fps",):
         return f"give a number above 0 and up to {_MAX_FPS:g}, max, or source"
-    return message.removeprefix("Value error, ").replace("valid tuple", "list")
+    if kind == "extra_forbidden":
+        keys = Region.model_fields if len(place) > 1 else CameraSpec.model_fields
+        return f"there is no such key; the keys are {', '.join(keys)}"
+    if kind in ("too_short", "too_long"):
+        things = "corners" if place[-1] == "polygon" else "regions" if len(place) == 1 else "numbers"
+        least, most = limits.get("min_length"), limits.get("max_length")
+        return f"give at least {least} {things}" if kind == "too_short" else f"give at most {most} {things}"
+    words = _WORDS.get(kind)
+    return words.format(**limits) if words is not None else error["msg"].removeprefix("Value error, ")
 
 
 def _require_source(spec: CameraSpec, *, where: str, variable: Callable[[str], str | None]) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from streamproc.model import Frame, Grid, Pixels, Rect
 
 EASY = 0.5  # of the memory filled: up to here no tile is held back
-FULL = 0.9  # and from here all are
+FULL = 0.9  # and from here all but the one that changed most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,7 +40,8 @@ class Update:
     Attributes:
         pixels: The canvas itself: valid until the next frame.
         changed: For each tile, row by row: its pixels differ from those before, or all are to be sent.
-        held: How many tiles have changed and were kept as they were, because there is no room for all.
+        held: How many tiles have changed and are shown as they were, because there is no room for all. Parts of others
+            may be, where their halos overlap.
         full: All tiles are to be sent.
     """
 
@@ -119,10 +120,12 @@ class Canvas:
             return 0
         amounts = [(int(blocks[_covering(rect)].sum()), index) for index, rect in enumerate(self._rects)]
         moved = sorted(one for one in amounts if one[0])
-        hold = moved[: round(share * len(moved))]
-        for _, index in hold:
+        most = moved.pop()[1] if moved else -1  # it is sent: a frame of which nothing is would be a dropped one
+        for _, index in moved[: round(share * len(moved))]:
+            keep = blocks[_covering(self._rects[most])].copy()
             blocks[_covering(self._rects[index])] = False
-        return len(hold)
+            blocks[_covering(self._rects[most])] = keep
+        return sum(1 for count, index in amounts if count and not blocks[_covering(self._rects[index])].any())
 
 
 def _covering(rect: Rect) -> tuple[slice, slice]:

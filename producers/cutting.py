@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from producers.changed_grid import choose_changed_grid
 from producers.changes import Bases, Canvas
 from producers.grids import Demand, GridChoice, choose_grid, finer, kilobytes, tile_halo
 from streamproc import wire
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 _MEASURE_PX = 2048  # larger frames are measured piece by piece; JPEG itself ends at 65500 px a side
 _TRIES = 6
 PATIENCE_S = 0.05  # where reading may wait: for the broker to acknowledge what a frame can refer to
-CHANGED_TILE_BYTES = 16_000
-"""Tiles aimed at where only changed ones are sent: the smaller they are, the less is sent again for a small thing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,6 +77,7 @@ def encode_frame(
     preview: bool = False,
     same: Mapping[int, Base] | None = None,
     bases: Collection[int] = (),
+    held: int = 0,
     small: bool = False,
 ) -> list[tuple[TileHeader, bytes]]:
     """Cut and encode one frame.
@@ -92,6 +92,7 @@ def encode_frame(
         preview: The frame was chosen for preview pictures.
         same: Tiles, by their position, whose pixels stand in the log already.
         bases: Tiles that later ones may refer to.
+        held: Tiles that have changed and are shown as they were before.
         small: Fewer bytes count more than time.
 
     Raises:
@@ -129,6 +130,7 @@ def encode_frame(
             clock=frame.clock,
             base=index in bases,
             same_as=None if base is None else base.offset,
+            held=held,
         )
         tiles.append((header, payload))
     return tiles
@@ -148,12 +150,12 @@ def measure(pixels: Pixels, codec: Codec, *, jpeg_quality: int) -> float:
 
 
 def fit_grid(
-    pixels: Pixels, *, codec: Codec, halo: int, partitions: int, settings: Settings, target_bytes: int | None = None
+    pixels: Pixels, *, codec: Codec, halo: int, partitions: int, settings: Settings, changed_only: bool = False
 ) -> GridChoice:
     """Choose a grid for frames like this one, and check it by encoding the tiles once.
 
     Uneven pictures have tiles far above the average; the choice is repeated with the densest tile found
-    until it fits. `target_bytes` takes the place of `Settings.target_tile_bytes`.
+    until it fits. With `changed_only` a small thing that moves is to cost little instead.
 
     Raises:
         UsageError: No grid keeps tiles under `Settings.max_tile_bytes`.
@@ -168,9 +170,11 @@ def fit_grid(
         bytes_per_pixel=average,
         densest=average,
         partitions=partitions,
-        target_bytes=min(target_bytes or settings.target_tile_bytes, settings.max_tile_bytes),
+        target_bytes=min(settings.target_tile_bytes, settings.max_tile_bytes),
         max_bytes=settings.max_tile_bytes,
     )
+    if changed_only:
+        return choose_changed_grid(demand)
     choice = choose_grid(demand)
     for _ in range(_TRIES):
         if codec == "raw" or choice.grid.count == 1:
@@ -273,7 +277,7 @@ class Cutter:
             halo=self.halo,
             partitions=self._partitions,
             settings=self._settings,
-            target_bytes=None if self._canvas is None else CHANGED_TILE_BYTES,
+            changed_only=self._canvas is not None,
         )
 
     def delivered(self, sequence: int, index: int, offset: int) -> None:
@@ -316,6 +320,7 @@ class Cutter:
                     preview=preview,
                     same=part.same,
                     bases=part.bases,
+                    held=part.held,
                     small=self._canvas is not None,
                 )
             except BadMessage as error:

@@ -92,7 +92,7 @@ class ClockCheck:
 class Clocks:
     """The clocks of one connection: a stream may say its own time now and the camera's then, each with its own offset.
 
-    A clock that appears is told, however small the step; jumps are told at most every `SELDOM_S`, with their number.
+    A clock that appears is told if times jump with it; other jumps at most every `SELDOM_S`, with their number.
 
     Args:
         step_s: As of `ClockCheck`.
@@ -111,13 +111,14 @@ class Clocks:
         self._last = None
 
     def frame(self, now_s: float, captured_ns: int, clock: Clock) -> Finding | None:
-        """A frame arrived; something if times jumped or are of another clock from here on."""
+        """A frame arrived; something if times jumped, be it because they are of another clock from here on."""
         if not self._step_s:
             return None
         appears = clock not in self._checks
         step_s = self._checks.setdefault(clock, ClockCheck(self._step_s)).frame(now_s, captured_ns)
         if appears and self._last is not None:
-            step_s = (captured_ns - self._last[1]) / 1e9 - (now_s - self._last[0])
+            apart_s = (captured_ns - self._last[1]) / 1e9 - (now_s - self._last[0])
+            step_s = apart_s if abs(apart_s) >= self._step_s else None
         self._last = now_s, captured_ns
         if step_s is None:
             return None

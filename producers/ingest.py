@@ -17,6 +17,7 @@ from producers.ingest_camera import FINISH_S, Camera
 from producers.ingest_events import Outbox
 from producers.ingest_run import Counts
 from streamproc.errors import SettingError, StreamprocError
+from streamproc.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,11 +88,11 @@ class IngestReport:
         failed = f", {all_of.frames_failed} failed" if all_of.frames_failed else ""
         dropped = f", {all_of.frames_dropped} dropped" if all_of.frames_dropped else ""
         lost = f", {self.events_lost} lost" if self.events_lost else ""
-        cameras = f"{len(self.cameras)} camera{'' if len(self.cameras) == 1 else 's'}"
+        of = f"{counted(all_of.frames_read, 'frame')} of {counted(len(self.cameras), 'camera')}"
         return (
-            f"{all_of.frames_published} of {all_of.frames_read} frames of {cameras} published{failed}{dropped}:"
-            f" {all_of.tiles_acked} tiles, {all_of.bytes / 1e6:.1f} MB in {self.seconds:.1f} s;"
-            f" {self.events_acked} camera events{lost}"
+            f"{all_of.frames_published} of {of} published{failed}{dropped}:"
+            f" {counted(all_of.tiles_acked, 'tile')}, {all_of.bytes / 1e6:.1f} MB in {self.seconds:.1f} s;"
+            f" {counted(self.events_acked, 'camera event')}{lost}"
         )
 
     def as_json(self) -> dict[str, Any]:

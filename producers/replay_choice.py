@@ -25,6 +25,7 @@ MAX_FRAMES = 200_000
 """Most frames that can be named by offsets."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_YEAR_10000_NS = 253_402_300_800 * 10**9
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,21 +76,25 @@ def parse_moment(text: str | None, *, now_s: float | None = None, name: str) -> 
     """A point in time in nanoseconds since 1970, from ISO 8601 (UTC unless it says otherwise) or an age like 15m.
 
     Raises:
-        UsageError: Neither; the message names the option.
+        UsageError: Neither, or not of the years 1970 to 9999; the message names the option.
     """
     if text is None:
         return None
     now_s = time.time() if now_s is None else now_s
     try:
         if text[-1:] in _UNITS and text[:-1].isdecimal():
-            return max(0, int((now_s - int(text[:-1]) * _UNITS[text[-1]]) * 1e9))
-        moment = datetime.fromisoformat(text)
-        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, tz=UTC)
+            moment_ns = int((now_s - int(text[:-1]) * _UNITS[text[-1]]) * 1e9)
+        else:
+            moment = datetime.fromisoformat(text)
+            since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, tz=UTC)
+            moment_ns = ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000
     except (ValueError, OverflowError):
         raise UsageError(
             f"{name} {text!r}: use a time like 2026-01-31T12:00:00 or an age like 90s, 15m, 2h, 1d"
         ) from None
-    return max(0, ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000)
+    if not 0 <= moment_ns < _YEAR_10000_NS:
+        raise UsageError(f"{name} {text!r} is before 1970 or after 9999: name a time between")
+    return moment_ns
 
 
 def parse_offsets(texts: Iterable[str]) -> dict[int, tuple[int, int]]:

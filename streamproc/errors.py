@@ -114,7 +114,14 @@ class DecoderError(StreamprocError):
 
 
 class SinkError(StreamprocError):
-    """A target of events takes no more; trying again would not help."""
+    """A target of events takes no more; trying again would not help.
+
+    Attributes:
+        taken: Of a target that takes one by one: what became of the first events of the batch, True if written, False
+            if refused; the others were not taken.
+    """
+
+    taken: tuple[bool, ...] = ()
 
 
 class SinkUnavailable(SinkError):

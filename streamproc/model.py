@@ -128,6 +128,7 @@ class TileHeader(msgspec.Struct, frozen=True, kw_only=True):
         base: Later tiles of its place may refer to this one's pixels.
         same_as: Set on a tile without a payload: its pixels are those of the `base` tile at this offset of the record's
             own partition, which `payload_digest` belongs to.
+        held: Tiles of the frame that had changed and are shown as they were before, because there was no room.
     """
 
     schema: int = 1
@@ -154,6 +155,7 @@ class TileHeader(msgspec.Struct, frozen=True, kw_only=True):
     first: int = 0
     base: bool = False
     same_as: int | None = None
+    held: int = 0
 
     @property
     def key(self) -> FrameKey:
@@ -390,6 +392,7 @@ class FrameEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         clock: Where `captured_ns` comes from; see `Frame`. Events from before it was told say nothing of it.
+        held_tiles: Tiles that had changed and are shown as they were before, because the producer had no room.
     """
 
     camera: str
@@ -410,6 +413,7 @@ class FrameEvent(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
     latency_ms: dict[str, float]
     reason: str | None = None
+    held_tiles: int = 0
 
     @property
     def key(self) -> FrameKey:

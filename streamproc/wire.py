@@ -198,6 +198,7 @@ def _check_geometry(header: TileHeader, *, max_frame_pixels: int) -> None:
         "limits",
         f"sequence {header.sequence}, capture time {header.captured_ns}",
     )
+    _require(0 <= header.held <= header.tile_count, "limits", f"{header.held} of {header.tile_count} tiles held back")
     _require(0 <= header.first <= header.sequence, "limits", f"sequence {header.sequence} of a run from {header.first}")
     _require(
         len(header.frame_digest) == 16 and len(header.payload_digest) == 8,

@@ -120,6 +120,8 @@ def messages() -> dict[str, Golden]:
         "tile-refused-reference-and-base": tile("limits", body=b"", schema=2, same_as=41, base=True),
         "tile-refused-reference-of-schema-1": tile("schema", body=b"", same_as=41),
         "tile-refused-first-negative": tile("limits", first=-1),
+        "tile-refused-held-negative": tile("limits", held=-1),
+        "tile-refused-held-more-than-all": tile("limits", held=5),
         "tile-refused-first-later": tile("limits", first=8),
         "tile-refused-no-header": tile("envelope", headers=[("content-type", b"image/png")]),
         "tile-refused-two-headers": tile("envelope", headers=[good[0], good[0]]),

@@ -51,6 +51,7 @@ def test_the_version_is_told() -> None:
         (["demo", "--bootstrap", NOWHERE], [NOWHERE, "broker start"]),
         (["produce", "builtin", "--camera", "gate", "--bootstrap", NOWHERE], [NOWHERE, "broker start"]),
         (["produce", "builtin", "--camera", "a b"], ["a b", "letters"]),
+        (["produce", "builtin", "--camera", "gate", "--full-every", "2"], ["--full-every", "--changed-only"]),
         (["produce", "builtin", "--camera", "gate", "--fps", "fast"], ["fast", "max", "source"]),
         (["worker", "--bootstrap", NOWHERE], [NOWHERE]),
         (["worker", "--role", "boss"], ["boss", "extract", "aggregate", "all"]),

@@ -479,6 +479,8 @@ def test_a_clip_that_is_stopped_is_whole_and_one_that_fails_leaves_no_file(tiles
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
     with pytest.raises(StreamprocError, match=r"nowhere/c.mp4 cannot be written"):
         clip_of(events, tiles, tmp_path / "nowhere" / "c.mp4")
+    with pytest.raises(StreamprocError, match=r"a.mp4/d.mp4 cannot be written: Not a directory$"):
+        clip_of(events, tiles, tmp_path / "a.mp4" / "d.mp4")
     with pytest.raises(StreamprocError, match="no frames to make a video of"):
         clip_of([], tiles, tmp_path / "d.mp4")
 

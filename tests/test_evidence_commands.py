@@ -17,6 +17,7 @@ NOWHERE = "127.0.0.1:1"
         (["show", "x", "--out", "a.jpg"], 2, "--out a.jpg: the picture is written as PNG, name it so"),
         (["clip", "--camera=a", "--from=2h", "--to=1h", "--out=a.avi"], 2, "is written as MP4, name it so"),
         (["clip", "--camera=a", "--from=1h", "--to=2h", "--out=a.mp4"], 2, "--to 2h is not after --from 1h"),
+        (["clip", "--camera=a", "--from=9999999d", "--to=1h", "--out=a.mp4"], 2, "--from '9999999d' is before 1970"),
         (["show", "x", "--out=a.png", "--archive=s3://user:secret@bucket"], 2, "s3://user:***@bucket: a password"),
         (["show", "x", "--out=a.png", "--archive=nothing"], 1, "holds no files of topic streamproc.events"),
         (["show", "x", "--out=a.png", "--events=nothing.jsonl"], 1, "nothing.jsonl cannot be read: No such file"),

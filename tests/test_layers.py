@@ -18,7 +18,7 @@ MODULES = sorted(
 
 # Lowest first; a module may import from its own part or from layers below, never sideways within a layer.
 LAYERS: list[set[str]] = [
-    {"streamproc.errors", "streamproc.memory"},
+    {"streamproc.errors", "streamproc.memory", "streamproc.words"},
     {"streamproc.model"},
     {
         "streamproc.settings",

@@ -11,6 +11,7 @@ from streamproc.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from urllib.parse import SplitResult
 
 _PORTS = {"rtsp": 554, "rtspu": 554, "rtsps": 322, "http": 80, "https": 443, "hls+http": 80, "hls+https": 443}
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -18,6 +19,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HARMLESS = re.compile(r"[0-9]{1,3}|[0-9]{1,5}x[0-9]{1,5}")  # channel=1, size=640x480
 _MAX_CHARS = 2000
 _HIDDEN = "***"
+_ENCODE = "percent-encode @ : / ? # in user and password"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,16 +80,17 @@ def parse_address(spec: str, *, variable: Callable[[str], str | None]) -> Addres
         raise UsageError(f"{shown} is no URL: it has blanks, control characters or more than {_MAX_CHARS} characters")
     try:
         parts = urlsplit(spec)
-        host, port = (parts.hostname or "").encode("idna" if parts.hostname else "ascii").decode(), parts.port
+        host = (parts.hostname or "").encode("idna" if parts.hostname else "ascii").decode()
     except ValueError:
-        raise UsageError(f"{shown} is no URL: percent-encode @ : / ? # in user and password") from None
+        raise UsageError(f"{shown} is no URL: {_ENCODE}") from None
     if not host or parts.scheme not in _PORTS:
         raise UsageError(f"{shown} is no URL of a camera: expected {'://HOST/PATH, '.join(_PORTS)}://HOST/PATH")
+    port = _port(parts, shown)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Address(
         scheme=parts.scheme,
         host=host,
-        port=port or _PORTS[parts.scheme],
+        port=_PORTS[parts.scheme] if port is None else port,
         target=_expanded(target, shown, variable),
         user=_login(parts.username, shown, variable),
         password=_login(parts.password, shown, variable),
@@ -101,6 +104,19 @@ def mask(text: str) -> str:
     without_login = re.sub(r"://.*@", "://***@", text, flags=re.DOTALL)
     shown = re.sub(r"(://[^?]*)\?.*", r"\1?***", without_login, flags=re.DOTALL)
     return "".join(char if char.isprintable() else "?" for char in shown)
+
+
+def _port(parts: SplitResult, shown: str) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port != 0:
+        return port
+    rest = f"{parts.path}{parts.query}{parts.fragment}"
+    if "@" in rest and "@" not in parts.netloc:  # rather a password with a slash, cut in its middle
+        raise UsageError(f"{shown} is no URL: {_ENCODE}")
+    raise UsageError(f"{shown} is no URL: its port must be 1 to 65535")
 
 
 def _login(part: str | None, shown: str, variable: Callable[[str], str | None]) -> str:

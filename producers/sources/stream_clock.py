@@ -37,6 +37,7 @@ class StreamClock:
         self._paced = paced
         self._drift = _Drift(usual_ns=0 if paced else None) if endless else None
         self._first: tuple[Fraction, int] | None = None
+        self._begun = False  # a frame was given
         self._wall_ns = 0  # our clock less the one that nobody sets
         self._rtcp_ns: dict[int, int] = {}
 
@@ -59,16 +60,20 @@ class StreamClock:
     def time_of(self, pts: int | None, time_base: Fraction | None, *, now_ns: int, now_s: float) -> tuple[int, Clock]:
         """When the frame was captured, nanoseconds since 1970, and by which clock.
 
+        The first frame of a stream that has times is of their clock even if it has none itself, as FFmpeg gives none to
+        the first packet of an RTSP connection: the count begins by our clock in either case.
+
         Args:
             pts: Presentation time in units of `time_base` seconds.
             time_base: None where the stream has no times.
             now_ns: Our wall clock.
             now_s: A clock that nobody sets.
         """
+        begun, self._begun = self._begun, True
         if pts is not None and (rtcp_ns := self._rtcp_ns.pop(pts, None)) is not None:
             return rtcp_ns, "rtcp"
         if pts is None or time_base is None:
-            return now_ns, "wall"
+            return now_ns, "wall" if begun or time_base is None else "pts"
         at_s = pts * time_base
         if self._first is None:
             self._first = at_s, now_ns

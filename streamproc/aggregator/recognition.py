@@ -154,6 +154,7 @@ def frame_event(
         sequence=header.sequence,
         captured_ns=header.captured_ns,
         clock=header.clock,
+        held_tiles=header.held,
         emitted_ns=emitted_ns,
         width=header.frame_width,
         height=header.frame_height,

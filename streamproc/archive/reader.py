@@ -34,18 +34,22 @@ class ArchiveReader:
     Args:
         url: Where the archive is; or one part of it (`Storage.epochs`), which is read alone.
         topic: Name of the topic in Kafka.
+        told: Told in one line of each damage that is passed over; by default it is logged.
         **options: Of fsspec's file system; they override its configuration.
 
     Attributes:
-        damaged: Of each file or chunk that was passed over because it is damaged, a line that was logged; at most 1000.
+        damaged: Of each file or chunk that was passed over because it is damaged, a line that was told; at most 1000.
 
     Raises:
         ArchiveError: The archive cannot be read, or holds nothing of the topic.
     """
 
-    def __init__(self, url: str | Storage, topic: str, **options: Any) -> None:
+    def __init__(
+        self, url: str | Storage, topic: str, *, told: Callable[[str], None] = log.warning, **options: Any
+    ) -> None:
         self.topic = topic
         self.damaged: list[str] = []
+        self._told = told
         self._storage = Storage(url, **options) if isinstance(url, str) else url
         self._files = self._storage.files(topic)
         self._opened: OrderedDict[int, Opened] = OrderedDict()
@@ -146,7 +150,7 @@ class ArchiveReader:
             return
         if len(self.damaged) < _TOLD:
             self.damaged.append(damage)
-        log.warning("%s; the rest is read. streamproc archive verify tells all that is wrong", damage)
+        self._told(f"{damage}; the rest is read. streamproc archive verify tells all that is wrong")
 
     def _last(self) -> FileIndex:
         for number in range(len(self._files) - 1, -1, -1):

@@ -59,7 +59,7 @@ class Storage:
         **options: Of fsspec's file system; they override its configuration.
 
     Raises:
-        UsageError: No such kind of URL, or a password stands in it.
+        UsageError: No such kind of URL, an empty one, or a password stands in it.
         ArchiveError: A library is missing, or nothing answers.
 
     Attributes:
@@ -70,6 +70,8 @@ class Storage:
     def __init__(self, url: str, **options: Any) -> None:
         self.url = masked(url)
         self.epoch = 1
+        if not url.strip():
+            raise UsageError("the URL of the archive is empty: name a folder (. is this one)")
         if self.url != url:
             raise UsageError(
                 f"{self.url}: a password in the URL can be read by every process on the machine;"
@@ -95,6 +97,11 @@ class Storage:
     def is_local(self) -> bool:
         """It is a folder of this machine."""
         return bool(self._protocols & {"file", "local"})
+
+    @property
+    def _uploads(self) -> bool:
+        """A file appears when it is closed, without a rename."""
+        return bool(self._protocols & _UPLOADS_AT_CLOSE)
 
     def topics(self) -> list[str]:
         """Topics that have files here, sorted."""
@@ -167,20 +174,38 @@ class Storage:
         return self._create(self._folder(topic), name)
 
     def create_beside(self, name: str) -> NewFile:
-        """The same for a file that is no part of an archive, in the URL's folder itself."""
-        return self._create(self._root.rstrip("/"), name)
+        """The same for a file that is no part of an archive, in the URL's folder itself.
+
+        Raises:
+            UsageError: There is a folder of this name; a file that is renamed to it would end up inside.
+            StoreError: It cannot be written there.
+        """
+        folder = self._root.rstrip("/")
+        path = f"{folder}/{name}"
+        with self._named(path):
+            if not self._uploads and self._fs.isdir(path):
+                raise UsageError(f"{self._show(path)} is a folder: name a file")
+        return self._create(folder, name)
 
     def _create(self, folder: str, name: str) -> NewFile:
         path = f"{folder}/{name}"
-        direct = bool(self._protocols & _UPLOADS_AT_CLOSE)
-        written = path if direct else f"{path}.{secrets.token_hex(4)}{PARTIAL}"
-        with self._named(written):
-            if not direct:
-                self._fs.makedirs(folder or "/", exist_ok=True)
-            stream = self._fs.open(written, "wb", block_size=_BLOCK_BYTES)
-            if direct:
+        written = path if self._uploads else f"{path}.{secrets.token_hex(4)}{PARTIAL}"
+        with self._named(path):
+            if not self._uploads:
+                self._make(folder or "/")
+            try:
+                stream = self._fs.open(written, "wb", block_size=_BLOCK_BYTES)
+            except OSError as error:  # its own words may name the unfinished file
+                raise StoreError(f"{self._show(path)}: {error.strerror or _one_line(error)}") from error
+            if self._uploads:
                 stream.autocommit = False  # or whatever closes it, the end of the process too, would make it appear
         return NewFile(self, stream, written=written, path=path)
+
+    def _make(self, folder: str) -> None:
+        try:
+            self._fs.makedirs(folder, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreError(f"{self._show(folder)} cannot be made a folder: a file is in the way") from error
 
     def tidy(self, topic: str) -> None:
         """Remove what writers that were killed have left of files they never completed."""

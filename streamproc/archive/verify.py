@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,7 @@ from streamproc.archive.index import FileIndex, Gap, Span
 from streamproc.archive.mcap_in import Found, Opened, messages, open_file, walk
 from streamproc.archive.mcap_out import HEADER, message_index, packed
 from streamproc.archive.reader import ArchiveReader
-from streamproc.archive.references import References
+from streamproc.archive.references import References, Wrong
 from streamproc.archive.storage import Storage, StoredFile
 from streamproc.errors import ArchiveError, BadMessage, StoreError
 from streamproc.model import TileHeader
@@ -34,13 +34,23 @@ class Problem:
     Attributes:
         kind: `damaged` bytes that cannot be what was written; `gap` offsets missing without a word; `double` offsets
             that stand twice; `digest` a tile's payload is not what its header says; `index` the index tells
-            otherwise than the records; `reference` the earlier tile whose pixels a tile refers to is not there.
+            otherwise than the records; `reference` the earlier tile whose pixels tiles refer to is not there, told
+            once for each such tile, or for each file that such tiles are lost with.
     """
 
     topic: str
     file: str
     kind: Kind
     what: str
+
+
+@dataclass(slots=True)
+class _Astray:
+    """Tiles that refer, for one cause, to what is not there; the first of them in words, and the file it stands in."""
+
+    file: str
+    what: str
+    tiles: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +78,23 @@ class Judgement:
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
 
+    _astray: dict[Hashable, _Astray] = field(default_factory=dict)
+
+    def astray(self, file: str, place: str, wrong: Wrong) -> None:
+        """Note a tile that refers to what is not there; `tell_astray` tells of it."""
+        known = self._astray.get(wrong.cause)
+        if known is not None:
+            known.tiles += 1
+        elif len(self._astray) < MAX_PROBLEMS:
+            self._astray[wrong.cause] = _Astray(file, f"{place}, {wrong.what}")
+        else:
+            self.more += 1
+
+    def tell_astray(self) -> None:
+        """Tell of the tiles that refer to what is not there, as one problem for each cause."""
+        for one in self._astray.values():
+            self.add(one.file, "reference", one.what + (f"; {one.tiles} tiles in all" if one.tiles > 1 else ""))
+
     def add(self, file: str, kind: Kind, what: str) -> None:
         """Note a problem."""
         if len(self.problems) < MAX_PROBLEMS:
@@ -89,8 +116,9 @@ def verify(storage: Storage, topic: str, *, read: Callable[[int], None] = lambda
     """
     judgement = Judgement(topic=topic, epoch=storage.epoch)
     positions: dict[int, int] = {}
+    unread: list[str] = []  # files since then that cannot be opened
     files = storage.files(topic)
-    references = References(lambda: ArchiveReader(storage, topic))
+    references = References(lambda: ArchiveReader(storage, topic, told=_passed_over))
     for file in files:
         judgement.files += 1
         judgement.bytes += file.size
@@ -99,16 +127,20 @@ def verify(storage: Storage, topic: str, *, read: Callable[[int], None] = lambda
         except StoreError:
             raise
         except ArchiveError as error:
-            judgement.add(file.name, "damaged", str(error))
+            judgement.add(file.name, "damaged", str(error).removeprefix(f"{topic}/{file.name}: "))
             read(file.size)
-            positions = {}  # what it held is not known
+            unread.append(file.name)
             continue
         index = opened.index
-        _check_chain(judgement, file, positions, index.first)
+        if not unread:  # what they held is not known
+            _check_chain(judgement, file, positions, index.first)
+        _note_lost(references, positions, index.first, where=_where(file.name, unread))
+        unread = []
         judgement.gaps += index.gaps
         references.file(index)
         _look(storage, opened, _FileLook(judgement, opened, references), judgement, read)
         positions = dict(index.next)
+    judgement.tell_astray()
     return judgement
 
 
@@ -123,8 +155,27 @@ def _look(storage: Storage, opened: Opened, look: _FileLook, judgement: Judgemen
         raise
     except ArchiveError as error:
         judgement.add(opened.file.name, "damaged", str(error))
+        look.break_off()
     else:
         look.finish()
+
+
+def _passed_over(_line: str) -> None:
+    """Damage is told as a problem."""
+
+
+def _note_lost(references: References, positions: Mapping[int, int], first: Mapping[int, int], *, where: str) -> None:
+    """What stood between the last file that could be opened and this one is lost."""
+    for partition, ended in positions.items():
+        if first.get(partition, 0) > ended:
+            references.lost(partition, ended, first[partition] - 1, where)
+
+
+def _where(name: str, unread: list[str]) -> str:
+    """With what records before a file are lost."""
+    if not unread:
+        return f"a file missing before {name}"
+    return f"the damaged file {unread[0]}" + (f" and {len(unread) - 1} more after it" if len(unread) > 1 else "")
 
 
 def _check_chain(
@@ -187,6 +238,11 @@ class _FileLook:
             self._tell("index", f"chunk {self._chunks - 1} has no message index of {len(self._times)} channels")
         self._times = {}
 
+    def break_off(self) -> None:
+        """The rest of the file cannot be read."""
+        for number in range(self._chunks, len(self._index.chunks)):
+            self._pass_over(number)
+
     def finish(self) -> None:
         """What must be true of the whole file."""
         if self._damaged:
@@ -226,6 +282,9 @@ class _FileLook:
         if number < len(self._index.chunks):
             for span in self._index.chunks[number]:
                 self._positions[span.partition] = max(self._positions.get(span.partition, 0), span.last + 1)
+                self._references.lost(
+                    span.partition, span.first, span.last, f"the damaged file {self._opened.file.name}"
+                )
 
     def _message(self, found: Found, spans: dict[int, Span]) -> None:
         partition = self._opened.partitions.get(found.channel)
@@ -284,12 +343,13 @@ class _FileLook:
 
     def _reference(self, record: Record, header: TileHeader) -> None:
         found = self._references.judge(record.partition, record.offset, header)
-        if found is None:
-            self._judgement.outside += 1
-        elif found:
-            self._tell("reference", f"{_place(record, header)} is that of offset {header.same_as}, {found}")
-        else:
+        if isinstance(found, Wrong):
+            place = f"{_place(record, header)} is that of offset {header.same_as}"
+            self._judgement.astray(self._opened.file.name, place, found)
+        elif found == "here":
             self._judgement.references += 1
+        else:
+            self._judgement.outside += 1
 
     def _tell(self, kind: Kind, what: str) -> None:
         self._judgement.add(self._opened.file.name, kind, what)

@@ -22,7 +22,8 @@ from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
 from streamproc.cli.events import parse_time
 from streamproc.cli.interrupts import stop_on_signals
 from streamproc.cli.notices import err, say
-from streamproc.errors import ArchiveError, CannotJudge, StoreError, UsageError
+from streamproc.cli.sink import parse_kind
+from streamproc.errors import ArchiveError, CannotJudge, UsageError
 from streamproc.topics import Topics
 
 if TYPE_CHECKING:
@@ -102,8 +103,11 @@ def run(
         )
         try:
             _run_shown(archiving, quiet=as_json, until_end=until_end)
-        finally:
-            tell_run(archiving.topics, as_json=as_json)
+        except BaseException:
+            if begun := [one for one in archiving.topics if one.ends is not None]:
+                tell_run(archiving.topics if as_json else begun, as_json=as_json)
+            raise
+        tell_run(archiving.topics, as_json=as_json)
         if received:
             raise typer.Exit(INTERRUPTED[received[0]])
 
@@ -153,7 +157,7 @@ def verify(url: Url, topic: OnlyTopic = None, settings_file: SettingsFile = None
                 judgements.append(
                     verify_topic(storage, name, read=lambda more: progress.advance(task, more))  # noqa: B023 - as above
                 )
-    except StoreError as error:
+    except ArchiveError as error:
         raise CannotJudge(str(error)) from None
     wrong = sum(len(one.problems) + one.more for one in judgements)
     if as_json:
@@ -171,8 +175,9 @@ def export(
     topic: Annotated[str, typer.Option(help="A topic of events: a short name, or its full one.")] = "events",
     camera: Annotated[str | None, typer.Option(help="Only of this camera.")] = None,
     kind: Annotated[
-        str | None, typer.Option("--type", help="Only events of this type: frame, track, rule, or a full ce_type.")
-    ] = None,
+        str,
+        typer.Option("--type", help="Only these events: frame, track, rule, anomaly, camera, a full ce_type, or all."),
+    ] = "all",
     since: Annotated[
         str | None, typer.Option("--from", help="Capture time (2026-01-31T12:00:00) or age (90s, 15m, 2h).")
     ] = None,
@@ -186,6 +191,7 @@ def export(
     until_ms = parse_time(until, now_s=now_s, name="--to")
     if since_ms is not None and until_ms is not None and until_ms <= since_ms:
         raise UsageError(f"--to {until} is not after --from {since}")
+    full_kind = _full_kind(kind)
     folder, slash, name = out.rpartition("/")
     if not name:
         raise UsageError(f"--out {out}: expected the name of a file")
@@ -194,7 +200,6 @@ def export(
     from streamproc.archive.storage import Storage
 
     sources = [ArchiveReader(part, name) for part, name in _held(url, topic, settings_file)]
-    full_kind = kind if kind is None or "." in kind else f"io.streamproc.{kind}.v1"
 
     def wanted(row: dict[str, Any]) -> bool:
         time_ms = None if row["time"] is None else row["time"] // 1000
@@ -221,6 +226,18 @@ def export(
         return
     skipped = f", {done.skipped} records that are no events skipped" if done.skipped else ""
     typer.echo(f"wrote {count(done.events, 'event')}, {size(file.size)}, to {out}{skipped}")
+
+
+def _full_kind(kind: str) -> str | None:
+    """The ce_type of a kind of events; None for all.
+
+    Raises:
+        UsageError: There is no such kind.
+    """
+    if "." in kind:
+        return kind
+    known = parse_kind(kind)
+    return None if known is None else f"io.streamproc.{known}.v1"
 
 
 def full_names(names: str, topics: Topics) -> list[str]:
@@ -281,7 +298,7 @@ def _progress(quiet: bool, *, of_bytes: bool = False) -> Progress:
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=quiet,
+        disable=quiet or not err.is_terminal,
     )
 
 
@@ -290,7 +307,8 @@ def _run_shown(archiving: ArchiveRun, *, quiet: bool, until_end: bool) -> None:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(*columns, console=err, transient=True, disable=quiet, refresh_per_second=4) as progress:
+    off = quiet or not err.is_terminal
+    with Progress(*columns, console=err, transient=True, disable=off, refresh_per_second=4) as progress:
         tasks = [progress.add_task(one.topic, total=None, told="") for one in archiving.topics]
         before = [(time.monotonic(), 0)] * len(tasks)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -18,8 +17,6 @@ from streamproc.errors import BadMessage, UsageError
 from streamproc.reader import Record, TopicReader
 from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def events(
@@ -101,18 +98,12 @@ def parse_time(text: str | None, *, now_s: float, name: str) -> int | None:
     """A point in time as milliseconds since 1970, from ISO 8601 (UTC unless it says otherwise) or an age like 15m.
 
     Raises:
-        UsageError: Neither; the message names the option.
+        UsageError: Neither, or not of the years 1970 to 9999; the message names the option.
     """
-    if text is None:
-        return None
-    wrong = UsageError(f"{name} {text!r}: use a time like 2026-01-31T12:00:00 or an age like 90s, 15m, 2h, 1d")
-    try:
-        if text[-1:] in _UNITS and text[:-1].isdecimal():
-            return int((now_s - timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]]).total_seconds()) * 1000)
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise wrong from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    from producers.replay_choice import parse_moment
+
+    moment_ns = parse_moment(text, now_s=now_s, name=name)
+    return None if moment_ns is None else moment_ns // 10**6
 
 
 def _happened(event: dict[str, Any], data: dict[str, Any]) -> str:

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.interrupts import stop_on_signals
-from streamproc.cli.notices import err, quiet, say
+from streamproc.cli.notices import err, say
 from streamproc.settings import Settings, value_of
+from streamproc.words import counted
 
 if TYPE_CHECKING:
     from producers.cameras_file import CameraSpec
@@ -78,13 +79,12 @@ def _run(
 
     halo = pipeline_for(pipeline).halo
     partitions = require_topics(settings)
-    told = quiet if as_json else say
     producer = partial(Publisher, settings, client_id="streamproc-ingest")
     with (
         stop_on_signals() as (stop, received),
         exported(settings) as metrics,
         _ledger(ledger) as writer,
-        _closing(LastingPublisher(producer, notice=told, stop=stop)) as publisher,
+        _closing(LastingPublisher(producer, notice=say, stop=stop)) as publisher,
         _table(quiet=as_json) as on_tick,
     ):
         outlet = Outlet(
@@ -95,20 +95,20 @@ def _run(
             crew=Crew(threads),
             ledger=writer,
             pipeline_halo=halo,
-            notice=told,
+            notice=say,
             stop=stop,
         )
-        told(f"{file}: {len(listed)} camera{'' if len(listed) == 1 else 's'}; Ctrl-C ends")
+        say(f"{file}: {counted(len(listed), 'camera')}; Ctrl-C ends")
         report = Ingest(
             file,
             listed,
             seen=seen,
             read=lambda path: read_cameras(path, variable=value_of),
             outlet=outlet,
-            open_camera=_opener(settings, told),
+            open_camera=_opener(settings),
         ).run(on_tick=on_tick)
-    if received and not as_json:
-        err.print(f"stopped by {signal.Signals(received[0]).name}", markup=False)
+    if received:
+        say(f"stopped by {signal.Signals(received[0]).name}")
     typer.echo(json.dumps(report.as_json()) if as_json else report.summary())
     if report.problem is not None:
         raise report.problem
@@ -116,14 +116,14 @@ def _run(
         raise typer.Exit(128 + received[0])
 
 
-def _opener(settings: Settings, told: Callable[[str], None]) -> Callable[[CameraSpec], Source]:
+def _opener(settings: Settings) -> Callable[[CameraSpec], Source]:
     from producers.sources import open_source
 
     def open_camera(spec: CameraSpec) -> Source:
         return open_source(
             spec.source,
             settings,
-            notice=lambda line: told(f"camera {spec.name}: {line}"),
+            notice=lambda line: say(f"camera {spec.name}: {line}"),
             open_timeout_s=spec.open_timeout_s,
             read_timeout_s=spec.read_timeout_s,
         )
@@ -140,7 +140,7 @@ def _show_list(file: Path, listed: dict[str, CameraSpec], *, as_json: bool) -> N
         typer.echo(
             f"{row['name']}: {row['source']}, grid {row['grid']}, {row['codec']}, fps {row['fps']}, {row['drop']}"
         )
-    typer.echo(f"{file} is right: {len(rows)} enabled camera{'' if len(rows) == 1 else 's'}")
+    typer.echo(f"{file} is right: {counted(len(rows), 'enabled camera')}")
 
 
 def _row(spec: CameraSpec) -> dict[str, Any]:

@@ -60,12 +60,21 @@ def produce(
         ),
     ] = False,
     change_level: Annotated[
-        float,
-        typer.Option(min=0, max=255, help="With --changed-only: grey levels of a change; 0 takes every difference."),
-    ] = LEVEL,
+        float | None,
+        typer.Option(
+            min=0,
+            max=255,
+            help=f"With --changed-only: grey levels of a change, default {LEVEL:g}; 0: every difference.",
+        ),
+    ] = None,
     full_every: Annotated[
-        float, typer.Option(min=0.1, max=LONGEST_FULL_S, help="With --changed-only: seconds between full frames.")
-    ] = FULL_EVERY_S,
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=LONGEST_FULL_S,
+            help=f"With --changed-only: seconds between full frames, default {FULL_EVERY_S:g}.",
+        ),
+    ] = None,
     run: Annotated[str | None, typer.Option(help="Name of this run; default: file-TIME-RANDOM, or live-.")] = None,
     pipeline: Annotated[Path | None, typer.Option(help="Pipeline file, for the halo; default: the built-in.")] = None,
     tiles_pattern: Annotated[
@@ -92,6 +101,7 @@ def produce(
         require_name("run", run)
     codec_chosen, grid_chosen, fps_chosen = parse_codec(codec), parse_grid(grid), parse_fps(fps)
     policy = parse_drop(drop)
+    changed = _changed(changed_only, level=change_level, full_every_s=full_every)
     halo = pipeline_for(pipeline).halo
     told = quiet if as_json else say
     with open_source(source, settings, tiles_pattern=tiles_pattern, notice=told) as opened:
@@ -116,7 +126,7 @@ def produce(
                 drop=policy,
                 ledger=writer,
                 pipeline_halo=halo,
-                changed=ChangedOnly(level=change_level, full_every_s=full_every) if changed_only else None,
+                changed=changed,
                 metrics=metrics,
                 stop=stop,
                 on_progress=progress,
@@ -150,6 +160,23 @@ def split(
     written = write_tiles(pixels, chosen, out, name=picture.stem, force=force)
     height, width = pixels.shape[:2]
     typer.echo(f"{len(written)} tiles of {width}x{height} px in {out}: {written[0].name} to {written[-1].name}")
+
+
+def _changed(wanted: bool, *, level: float | None, full_every_s: float | None) -> ChangedOnly | None:
+    """How only changed tiles are sent; None sends all.
+
+    Raises:
+        UsageError: Something is asked of it, and not that it be done.
+    """
+    if wanted:
+        return ChangedOnly(
+            level=LEVEL if level is None else level,
+            full_every_s=FULL_EVERY_S if full_every_s is None else full_every_s,
+        )
+    if level is not None or full_every_s is not None:
+        option = "--change-level" if level is not None else "--full-every"
+        raise UsageError(f"{option} says nothing without --changed-only: give both, or leave it out")
+    return None
 
 
 def parse_codec(text: str) -> Codec:

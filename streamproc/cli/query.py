@@ -63,7 +63,7 @@ def query(
     else:
         _show(found)
         if len(found) == limit:
-            err.print(f"the newest {limit} are shown (--limit)")
+            err.print(f"shown: the newest {limit} (--limit)")
 
 
 def _moment(since_ms: int | None) -> datetime | None:

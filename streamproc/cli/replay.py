@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from producers.replay import Control
     from producers.replay_choice import Choice
     from producers.replay_order import Ranges
-    from producers.replay_report import OnProgress, ReplayReport
+    from producers.replay_report import OnProgress, ReplayProgress, ReplayReport
     from streamproc.archive import ArchiveReader
     from streamproc.records import RecordSource
 
@@ -115,7 +115,11 @@ def replay(
         begins = (
             None if asked or event else tell_beginning(source, wanted, archive=archive, slack_s=slack, quiet=as_json)
         )
-        with stop_on_signals(_stopping) as (stop, received), controlled(control), shown(quiet=as_json) as progress:
+        with (
+            stop_on_signals(_stopping) as (stop, received),
+            controlled(control),
+            shown(quiet=as_json, limit=limit) as progress,
+        ):
             report = send(
                 source,
                 ranges,
@@ -297,26 +301,56 @@ def _keys(control: Control) -> Iterator[None]:
 
 
 @contextmanager
-def shown(*, quiet: bool) -> Iterator[OnProgress]:
-    """A bar with position, speed, tiles and megabytes."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+def shown(*, quiet: bool, limit: int | None = None) -> Iterator[OnProgress]:
+    """A bar with position, speed, frames, tiles and megabytes; without a terminal a line for each pause and its end.
 
-    from producers.replay_report import ReplayProgress
-    from streamproc.cloudevents import event_time
+    Args:
+        quiet: Nothing.
+        limit: Of the frames: the bar counts them. Without it, it counts offsets of the source.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"))
-    disabled = quiet or not err.is_terminal
-    with Progress(*columns, console=err, disable=disabled, transient=True, refresh_per_second=5) as bar:
+    if quiet or not err.is_terminal:
+        yield _silent if quiet else _pauses()
+        return
+    share = TextColumn("{task.percentage:>5.1f} %")
+    columns = (TextColumn("{task.description}"), BarColumn(), share, TextColumn("{task.fields[told]}"))
+    with Progress(*columns, console=err, transient=True, refresh_per_second=5) as bar:
         task = bar.add_task("reading", total=None, told="")
 
         def show(now: ReplayProgress) -> None:
-            at = "" if now.captured_ns is None else event_time(now.captured_ns)[:23]
+            at = _reached(now)
             bar.update(
                 task,
-                total=now.total,
-                completed=now.passed,
+                total=now.total if limit is None else limit,
+                completed=now.passed if limit is None else min(now.frames, limit),
                 description=f"paused  {at}" if now.paused else at,
-                told=f"{now.speed:.1f}x  {now.tiles} tiles  {now.bytes / 1e6:.1f} MB",
+                told=f"{now.speed:.1f}x  {now.frames} frames  {now.tiles} tiles  {now.bytes / 1e6:.1f} MB",
             )
 
         yield show
+
+
+def _silent(_now: ReplayProgress) -> None:
+    """With --json nothing but the result is printed."""
+
+
+def _pauses() -> OnProgress:
+    """Says when a replay pauses, and when it goes on."""
+    paused = False
+
+    def show(now: ReplayProgress) -> None:
+        nonlocal paused
+        if now.paused != paused:
+            at = _reached(now)
+            say(f"paused at {at}" if at and now.paused else "paused" if now.paused else "goes on")
+        paused = now.paused
+
+    return show
+
+
+def _reached(now: ReplayProgress) -> str:
+    """The capture time that was sent last, to the millisecond; empty before the first."""
+    from streamproc.cloudevents import event_time
+
+    return "" if now.captured_ns is None else event_time(now.captured_ns)[:23]

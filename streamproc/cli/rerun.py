@@ -138,13 +138,15 @@ def _tell(result: RerunResult, out: Path, *, name: str, begins: str | None, as_j
         "occurrences": result.occurrences,
         "unanswered": result.unanswered,
         "seconds": round(result.seconds, 2),
-        "events": str(out / "events.jsonl"),
-        "run": str(out / "run.json"),
+        "events": str(out / "events.jsonl") if result.replayed.frames else None,
+        "run": None if result.is_empty else str(out / "run.json"),
         "replay": result.replayed.as_json(),
         "source_begins": begins,
     }
     if as_json:
         typer.echo(json.dumps(summary))
+        return
+    if not result.replayed.frames:
         return
     for line in result.replayed.lines():
         typer.echo(line)

@@ -19,6 +19,7 @@ from streamproc.cli.notices import err, say
 from streamproc.errors import SinkUnavailable, UsageError
 from streamproc.settings import NAME_PATTERN, Settings
 from streamproc.topics import Topics
+from streamproc.words import counted
 
 if TYPE_CHECKING:
     from streamproc.sinks import Address, Report
@@ -161,7 +162,8 @@ def _tell(report: Report, address: Address, name: str, *, as_json: bool) -> None
         "read and not written": report.unwritten,
     }
     said = "".join(f", {count} {what}" for what, count in more.items() if count)
-    typer.echo(f"{report.written} events written to {address.shown}{said}; {report.behind} records left")
+    written, left = counted(report.written, "event"), counted(report.behind, "record")
+    typer.echo(f"{written} written to {address.shown}{said}; {left} left")
 
 
 @contextmanager

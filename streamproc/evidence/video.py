@@ -96,4 +96,5 @@ class Video:
     def _discard(self) -> None:
         with contextlib.suppress(Exception):  # what failed before is the error to tell
             self._out.close()
-        self._partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)

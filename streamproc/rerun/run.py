@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -83,6 +84,11 @@ class RerunResult:
         """Whether everything was replayed and has its outcome."""
         return self.problem is None and not self.unanswered and not self.replayed.stopped
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to replay, or it was stopped before: then no file is left."""
+        return self.problem is None and not self.replayed.frames
+
 
 def settings_of(settings: Settings, name: str, *, partitions: int) -> Settings:
     """The settings of a rerun: topics and group of its own, as many partitions as the source.
@@ -122,6 +128,9 @@ def run_rerun(
         progress: Called often.
         stop: Set it to end early: what was replayed is still waited for.
 
+    Returns:
+        What came of it. If nothing was replayed there are no events, and the folder may be used again.
+
     Raises:
         UsageError: Another rerun has this name.
         StreamprocError: A worker died, or the broker went away; what came until then is written.
@@ -139,12 +148,26 @@ def run_rerun(
                     source, ranges, choice, started_s=started_s
                 )
                 try:
-                    outcomes.write(options.out / "events.jsonl")
-                    about = _about(result, source, choice, own, options, started_ns=started_ns)
-                    (options.out / "run.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+                    if result.replayed.frames:
+                        outcomes.write(options.out / "events.jsonl")
+                    if not result.is_empty:
+                        about = _about(result, source, choice, own, options, started_ns=started_ns)
+                        (options.out / "run.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
                 except OSError as error:
                     raise StreamprocError(f"{options.out} cannot be written: {error.strerror}") from None
+    if result.is_empty:
+        _clear(options)
     return result
+
+
+def _clear(options: RerunOptions) -> None:
+    """Remove the logs of workers that had nothing to do, and their folders unless something else is in them."""
+    logs = options.out / "logs"
+    with contextlib.suppress(OSError):
+        for number in range(options.workers):
+            (logs / f"worker-{number}.log").unlink(missing_ok=True)
+        logs.rmdir()
+        options.out.rmdir()
 
 
 class _Rerun:

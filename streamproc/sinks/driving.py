@@ -148,6 +148,7 @@ class _Driver:
         self._stop_by_s: float | None = None
         self._committed_s = 0.0
         self._moves = 0
+        self._taken_of_last = 0  # events of a batch that was not written whole
         self._ends: dict[int, int] = {}
 
     def run(self) -> Report:
@@ -165,7 +166,7 @@ class _Driver:
             if isinstance(written, TargetMoved):
                 collecting = self._go_to(written)
             elif written is None:
-                self._report.unwritten = len(batch.events) + len(collecting)
+                self._report.unwritten = len(batch.events) - self._taken_of_last + len(collecting)
                 return self._ended_early()
             else:
                 self._note(batch, written)
@@ -272,6 +273,7 @@ class _Driver:
         future = self._target.submit(lambda: self._sink.write(batch))
         while not future.done():
             if self._given_up(future):
+                self._note_part(batch, future.exception() if future.done() else None)
                 return None
             if collecting.room and not self._stopping() and not self._reached_end(collecting):
                 self._read(collecting, timeout_s=0.005)
@@ -281,10 +283,18 @@ class _Driver:
             return future.result()
         except TargetMoved as moved:
             return moved
-        except SinkUnavailable:
-            if self._stopping():
+        except SinkError as error:
+            self._note_part(batch, error)
+            if isinstance(error, SinkUnavailable) and self._stopping():
                 return None
             raise
+
+    def _note_part(self, batch: Batch, error: BaseException | None) -> None:
+        """Note what a target that takes events one by one has taken of a batch that it ends at."""
+        if isinstance(error, SinkError) and error.taken:
+            self._taken_of_last = len(error.taken)
+            written = Written(new=sum(error.taken), refused=len(error.taken) - sum(error.taken))
+            self._note(batch.first(len(error.taken)), written)
 
     def _note(self, batch: Batch, written: Written) -> None:
         report, kind = self._report, self._options.kind

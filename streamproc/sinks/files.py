@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from streamproc.errors import SinkError, SinkUnavailable
 
 SCHEMA = 1
+_LASTING: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,9 +107,16 @@ def lock(descriptor: int, shown: str) -> None:
         raise SinkError(f"{shown} is written by another process: stop it, or use another target") from None
 
 
-def unavailable(shown: str, error: OSError) -> SinkUnavailable:
-    """An error of a disk, which may pass: a full one is emptied, a lost mount comes back."""
-    return SinkUnavailable(f"{shown} cannot be written: {error.strerror or error}")
+def disk_error(shown: str, error: OSError) -> SinkError:
+    """An error of a disk in one line: `SinkUnavailable` if it may pass, as a full disk is emptied or a mount returns.
+
+    What lies in the path or in its rights does not pass: a folder where a file should be or the other way round, no
+    right to write, a name that is too long.
+    """
+    why = f"{shown} cannot be written: {error.strerror or error}"
+    if error.errno in _LASTING:
+        return SinkError(f"{why}: correct that, or use another target")
+    return SinkUnavailable(why)
 
 
 def missing_library(error: ImportError, doing: str) -> SinkError:

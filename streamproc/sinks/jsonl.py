@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from streamproc.errors import SinkError
+from streamproc.errors import SinkError, SinkUnavailable
 from streamproc.sinks.event import SinkEvent
-from streamproc.sinks.files import Position, lock, read_position, sync_folder, unavailable, write_position
+from streamproc.sinks.files import Position, disk_error, lock, read_position, sync_folder, write_position
 from streamproc.sinks.sink import Batch, Limits, Written
 
 _LINE_BEGINS = b'{"'  # of a half line, as far as it goes
@@ -167,11 +167,11 @@ class JsonlSink:
     def _disk(self) -> Iterator[None]:
         try:
             yield
-        except SinkError:
-            self.close()  # it will not be used again
-            raise
-        except OSError as error:
-            raise unavailable(str(self._path), error) from None
+        except (SinkError, OSError) as error:
+            told = disk_error(str(self._path), error) if isinstance(error, OSError) else error
+            if not isinstance(told, SinkUnavailable):
+                self.close()  # it will not be used again
+            raise told from None
 
 
 def _lines(events: list[SinkEvent]) -> bytes:

@@ -18,6 +18,7 @@ from streamproc.client import client_config, unreachable
 from streamproc.errors import BrokerError
 from streamproc.reader import Record, TopicReader
 from streamproc.settings import Settings
+from streamproc.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,7 +263,8 @@ def check_position(partition: int, at: int, bounds: tuple[int, int], *, topic: s
         )
     missing = max(0, low - at) if at >= 0 else 0
     if missing:
-        told(f"{topic}[{partition}]: retention has removed {missing} records before they were read ({at} to {low - 1})")
+        records = counted(missing, "record")
+        told(f"{topic}[{partition}]: retention has removed {records} before they were read ({at} to {low - 1})")
     return missing
 
 

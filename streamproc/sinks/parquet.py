@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from streamproc.errors import SinkError
+from streamproc.errors import SinkError, SinkUnavailable
 from streamproc.sinks.event import SinkEvent
-from streamproc.sinks.files import Position, lock, missing_library, move, read_position, unavailable, write_position
+from streamproc.sinks.files import Position, disk_error, lock, missing_library, move, read_position, write_position
 from streamproc.sinks.rows import emitted, found_objects, number_or_none, text_or_none
 from streamproc.sinks.sink import Batch, Limits, Written
 
@@ -115,11 +115,11 @@ class ParquetSink:
     def _disk(self) -> Iterator[None]:
         try:
             yield
-        except SinkError:
-            self.close()  # it will not be used again
-            raise
-        except OSError as error:
-            raise unavailable(str(self._folder), error) from None
+        except (SinkError, OSError) as error:
+            told = disk_error(str(self._folder), error) if isinstance(error, OSError) else error
+            if not isinstance(told, SinkUnavailable):
+                self.close()  # it will not be used again
+            raise told from None
 
 
 def _schema() -> pa.Schema:

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Final, TypeVar
 
 from streamproc.errors import SinkUnavailable
+from streamproc.words import counted
 
 _T = TypeVar("_T")
 FIRST_S: Final = 0.5
@@ -109,7 +110,8 @@ class Persisting:
             else:
                 self._failing = False
                 if tried:
-                    self._told(f"the target answers again, after {time.monotonic() - since_s:.1f} s and {tried} tries")
+                    waited_s, tries = time.monotonic() - since_s, counted(tried, "try", "tries")
+                    self._told(f"the target answers again, after {waited_s:.1f} s and {tries}")
                 return result
 
     def _is_over(self, waited_s: float) -> bool:

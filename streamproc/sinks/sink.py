@@ -44,6 +44,11 @@ class Batch:
         """The events of one partition."""
         return [event for event in self.events if event.partition == partition]
 
+    def first(self, number: int) -> Batch:
+        """Its first events; each partition ends before the first of the others."""
+        left = {event.partition: event.offset for event in reversed(self.events[number:])}
+        return Batch(events=self.events[:number], starts=self.starts, ends={**self.ends, **left})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from streamproc.sinks import tables
 from streamproc.sinks.address import Address
 from streamproc.sinks.event import SinkEvent
+from streamproc.sinks.files import disk_error
 from streamproc.sinks.rows import emitted, found_objects, happened, number_or_none, text_or_none
 from streamproc.sinks.sink import Batch, Limits, TargetMoved, Written
 
@@ -35,7 +39,7 @@ class SqlSink:
     def positions(self) -> dict[int, int]:
         """Connect, make the tables if they are missing, and read where this sink is."""
         if self._address.path is not None:
-            self._make_folder()
+            self._require_file(self._address.path.absolute())
         with tables.told(self._address), self._engine.begin() as connection:
             tables.prepare(connection, self._address.shown)
             return self._stored(connection)
@@ -65,14 +69,16 @@ class SqlSink:
         """Close the connection."""
         self._engine.dispose()
 
-    def _make_folder(self) -> None:
-        from streamproc.sinks.files import unavailable
-
-        assert self._address.path is not None  # noqa: S101 - the caller has looked
+    def _require_file(self, path: Path) -> None:
+        """Make its folder, and say what SQLite would call "unable to open" whether it may pass or not."""
         try:
-            self._address.path.absolute().parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if any(place.exists() and not os.access(place, os.R_OK | os.W_OK) for place in (path.parent, path)):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            raise unavailable(self._address.shown, error) from None
+            raise disk_error(self._address.shown, error) from None
 
     def _stored(self, connection: sa.Connection) -> dict[int, int]:
         table = tables.positions

@@ -25,7 +25,7 @@ from streamproc import __version__
 from streamproc.errors import SinkError, SinkUnavailable, UsageError
 from streamproc.sinks.address import Address
 from streamproc.sinks.event import SinkEvent
-from streamproc.sinks.files import missing_library, unavailable
+from streamproc.sinks.files import disk_error, missing_library
 from streamproc.sinks.sink import Batch, Limits, Written
 
 if TYPE_CHECKING:
@@ -89,10 +89,14 @@ class WebhookSink:
         """Nothing is noted at a webhook."""
 
     def write(self, batch: Batch) -> Written:
-        """Post the events that were not taken in an earlier try of this batch."""
-        for event in batch.events:
+        """Post the events that were not taken in an earlier try of this batch; an error says how far it came."""
+        for number, event in enumerate(batch.events):
             if event.id not in self._done:
-                self._done[event.id] = self._post(event)
+                try:
+                    self._done[event.id] = self._post(event)
+                except SinkError as error:
+                    error.taken = tuple(self._done[before.id] for before in batch.events[:number])
+                    raise
         refused = sum(not self._done[event.id] for event in batch.events)
         self._done = {}
         return Written(new=len(batch.events) - refused, refused=refused)
@@ -142,7 +146,7 @@ class WebhookSink:
                 out.flush()
                 os.fsync(out.fileno())
         except OSError as error:
-            raise unavailable(str(file), error) from None
+            raise disk_error(str(file), error) from None
 
     def _headers(self, event: SinkEvent) -> dict[str, str]:
         headers = {

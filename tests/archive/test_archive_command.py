@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from streamproc.archive import run as archive_run
+from streamproc.archive.run import ArchiveRun
 from streamproc.archive.storage import Storage
-from streamproc.cli.archive import full_names
-from streamproc.errors import UsageError
+from streamproc.cli.archive import export, full_names, run, verify
+from streamproc.errors import BrokerError, CannotJudge, UsageError
 from streamproc.topics import Topics
 from tests.archive.material import TOPIC, Log, archive, change, log_of, tile
 from tests.cli import streamproc
@@ -53,6 +55,64 @@ def test_verify_ends_with_0_when_all_is_well_and_with_1_and_the_place_when_not(h
     assert (as_json.code, told["ok"], told["topics"][0]["problems"][0]["kind"]) == (1, False, "damaged")
 
 
+@pytest.mark.parametrize(
+    ("url", "topic", "words"),
+    [
+        ("nothing", "t.tiles", "holds no archive files"),
+        ("file", "t.tiles", "holds no archive files"),
+        ("archive", "events", "holds no files of topic streamproc.events"),
+    ],
+)
+def test_verify_cannot_judge_what_is_not_there(held: Storage, tmp_path: Path, url: str, topic: str, words: str) -> None:
+    (tmp_path / "file").write_text("no archive")
+    with pytest.raises(CannotJudge, match=words) as told:
+        verify(str(tmp_path / url), topic=topic)
+    assert told.value.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["bogus", "Frame", ""])
+def test_export_refuses_a_type_that_no_event_has(held: Storage, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(UsageError, match=f"^--type '{kind}': use frame, track, rule, anomaly, camera or all$"):
+        export(held.url, str(tmp_path / "a.parquet"), kind=kind)
+
+
+def test_export_refuses_a_folder_before_it_writes(held: Storage, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match=r"/folder is a folder: name a file$"):
+        export(held.url, str(tmp_path / "folder"), topic=TOPIC)
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_run_that_fails_before_it_begins_tells_its_error_alone(
+    tmp_path: Path, as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_arguments: object, **_options: object) -> None:
+        raise BrokerError("topic t.tiles does not exist")
+
+    monkeypatch.setattr(archive_run, "TopicReader", gone)
+    with pytest.raises(BrokerError):
+        run(str(tmp_path), topics=TOPIC, until_end=True, bootstrap="127.0.0.1:9", as_json=as_json)
+    for url, words in (("hdfs://ann:geheim@host/x", "a password in the URL"), ("", "the URL of the archive is empty")):
+        with pytest.raises(UsageError, match=words):
+            run(url, topics=TOPIC, bootstrap="127.0.0.1:9", as_json=as_json)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_run_that_fails_later_tells_what_it_has_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(run: ArchiveRun, **_options: object) -> None:
+        run.topics[0].ends = {0: 9}
+        run.topics[0].written.records = 7
+        raise BrokerError("no broker answers")
+
+    monkeypatch.setattr(ArchiveRun, "run", fails)
+    with pytest.raises(BrokerError):
+        run(str(tmp_path), topics=f"{TOPIC},other.topic", bootstrap="127.0.0.1:9")
+    assert capsys.readouterr().out == f"{TOPIC}: 7 records, 0 B, in 0 files\n"
+
+
 def test_a_file_that_cannot_be_read_is_shown_and_named(held: Storage) -> None:
     file = held.files(TOPIC)[1]
     change(held, file, lambda content: content.__delitem__(slice(-9, None)))
@@ -86,7 +146,7 @@ def test_gaps_and_the_parts_of_a_topic_made_anew_are_listed_and_verified(held: S
 def test_mistakes_are_one_line(tmp_path: Path, held: Storage) -> None:
     for arguments, code, words in (
         (("ls", tmp_path / "nothing"), 1, "holds no archive files: streamproc archive run writes them"),
-        (("verify", held.url, "--topic", "events"), 1, f"holds no files of topic streamproc.events; it holds {TOPIC}"),
+        (("ls", held.url, "--topic", "events"), 1, f"holds no files of topic streamproc.events; it holds {TOPIC}"),
         (("ls", "hdfs://ann:geheim@host/x"), 2, "hdfs://ann:***@host/x: a password in the URL"),
         (("run", tmp_path, "--topics", "tile"), 2, "there is no topic 'tile': use tiles, features, events"),
         (("export", held.url, "--out", f"{tmp_path}/"), 2, "expected the name of a file"),
@@ -94,6 +154,7 @@ def test_mistakes_are_one_line(tmp_path: Path, held: Storage) -> None:
         done = streamproc("archive", *arguments)
         assert (done.code, words in done.error_line) == (code, True), done.err
         assert "geheim" not in done.out + done.err
+        assert done.out == ""
     assert not list(tmp_path.glob("*/*.partial"))
 
 

@@ -25,7 +25,7 @@ from tests.golden import FOLDER
 GOLDEN = FOLDER / "archive-v1.mcap"
 
 
-LATER = ("clock", "first", "base", "same_as")  # fields of a tile's header that came after the format
+LATER = ("clock", "first", "base", "same_as", "held")  # fields of a tile's header that came after the format
 
 
 def golden_tile(offset: int) -> Record:

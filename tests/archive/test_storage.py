@@ -318,6 +318,35 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_file_beside_is_not_begun_where_a_folder_stands_or_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UsageError, match=f"^{tmp_path}/folder is a folder: name a file$"):
+        Storage(str(tmp_path)).create_beside("folder")
+    for parent in ("file", "file/deeper"):
+        with pytest.raises(ArchiveError, match=f"^{tmp_path}/{parent} cannot be made a folder: a file is in the way$"):
+            Storage(str(tmp_path / parent)).create_beside("a.parquet")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_a_file_that_cannot_be_begun_is_told_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(str(tmp_path))
+
+    def refuse(path: str, *_arguments: object, **_options: object) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(storage._fs, "open", refuse)
+    with pytest.raises(StoreError, match=f"^{tmp_path}/a.parquet: Permission denied$"):
+        storage.create_beside("a.parquet")
+
+
+def test_an_empty_url_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in ("", "  "):
+        with pytest.raises(UsageError, match=r"^the URL of the archive is empty: name a folder \(\. is this one\)$"):
+            Storage(url)
+
+
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "", "x" * 250, "ü"])
 def test_names_that_no_topic_can_have_lead_nowhere(name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a topic"):

@@ -205,25 +205,50 @@ def test_noise_is_no_change_and_a_slow_change_is_one_in_time() -> None:
 
 def test_the_tiles_that_changed_least_are_held_back_first() -> None:
     ground = picture(channels=1)
-    now = with_thing(with_thing(ground, 20, 20, side=3), 64, 64, side=30)
+    now = with_thing(with_thing(with_thing(ground, 20, 20, side=3), 10, 100, side=14), 64, 64, side=30)
 
-    def held(pressure: float) -> tuple[int, tuple[bool, ...], Pixels]:
+    def held(pressure: float) -> tuple[int, list[int], Pixels]:
         canvas = Canvas(ChangedOnly(level=0))
         canvas.update(at(ground), GRID, 0, now_s=0)
         update = canvas.update(at(now, 0.1), GRID, 0, now_s=0, pressure=pressure)
-        return update.held, update.changed, update.pixels
+        return update.held, [index for index, changed in enumerate(update.changed) if changed], update.pixels
 
     none, changed, shown = held(0.5)
-    assert (none, sum(changed)) == (0, 2)
+    assert (none, changed) == (0, [0, 3, 10])
     assert np.array_equal(shown, now)
     some, changed, shown = held(0.7)
-    assert (some, sum(changed)) == (1, 1)
-    assert not changed[0]  # the small thing
-    assert np.array_equal(shown[:48, :48], ground[:48, :48])
-    assert changed[2 * 4 + 2]  # the large one
-    everything, changed, shown = held(1.0)
-    assert (everything, sum(changed)) == (2, 0)
-    assert np.array_equal(shown, ground)
+    assert (some, changed) == (1, [3, 10])  # the smallest thing stays as it was
+    assert np.array_equal(shown[:32, :32], ground[:32, :32])
+    assert np.array_equal(shown[:32, 96:], now[:32, 96:])
+    most, changed, shown = held(1.0)
+    assert (most, changed) == (2, [10])  # never all: that would be a frame that is not sent
+    assert np.array_equal(shown[64:, 64:96], now[64:, 64:96])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    places=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 129), st.integers(1, 60)), min_size=1, max_size=6),
+    pressure=st.floats(0, 1),
+    halo=st.sampled_from([0, 6, 40]),
+    grid=st.sampled_from([Grid(1, 1), Grid(3, 4), Grid(6, 8)]),
+)
+def test_each_tile_that_is_held_back_is_counted_and_something_that_changed_is_sent(
+    places: list[tuple[int, int, int]], pressure: float, halo: int, grid: Grid
+) -> None:
+    ground = picture(channels=1)
+    now = ground
+    for y, x, side in places:
+        now = with_thing(now, y, x, side=side)
+    all_of, some = Canvas(ChangedOnly(level=0)), Canvas(ChangedOnly(level=0))
+    for canvas in (all_of, some):
+        canvas.update(at(ground), grid, halo, now_s=0)
+    wanted = all_of.update(at(now, 0.1), grid, halo, now_s=0).changed
+    update = some.update(at(now, 0.1), grid, halo, now_s=0, pressure=pressure)
+    kept = [one for one, sent in zip(wanted, update.changed, strict=True) if one and not sent]
+    assert update.held == len(kept)
+    assert any(update.changed)
+    if grid.count == 1:
+        assert np.array_equal(update.pixels, now)
 
 
 def test_a_frame_that_cannot_be_encoded_is_forgotten() -> None:
@@ -237,6 +262,17 @@ def test_a_frame_that_cannot_be_encoded_is_forgotten() -> None:
     encoded = cuts.encode(at(moved, 0.1), key(1))
     assert not encoded.unchanged
     assert np.array_equal(receiver.take(encoded), moved)
+
+
+def test_what_was_held_back_is_said_on_every_tile() -> None:
+    receiver, cuts, ground = Receiver(), cutter(ChangedOnly(level=0), pipeline_halo=0), picture()
+    encoded = cuts.encode(at(ground), key(0))
+    receiver.take(encoded)
+    receiver.acknowledge(cuts, encoded)
+    now = with_thing(with_thing(ground, 20, 20, side=3), 64, 64, side=30)
+    encoded = cuts.encode(at(now, 0.1), key(1), pressure=1.0)
+    assert encoded.held == 1
+    assert {header.held for header, _ in encoded.tiles} == {1}
 
 
 def test_the_automatic_grid_is_finer_where_only_changed_tiles_are_sent() -> None:

@@ -135,6 +135,19 @@ def test_a_clock_that_appears_is_told_once_however_often_both_come() -> None:
     assert steps(clocks, [(20, 520, "rtcp")]) == [], "the first clock of a connection is no news"
 
 
+def test_a_clock_that_appears_without_a_jump_is_no_news() -> None:
+    """As at each RTSP connection: our clock, then the stream's, then the camera's, all within a second."""
+    clocks = Clocks(2.0)
+    frames: list[tuple[float, float, Clock]] = [(0.0, 0.0, "wall"), (0.1, 0.099912, "pts"), (0.2, 0.21, "rtcp")]
+    assert steps(clocks, frames) == []
+    assert steps(clocks, [(0.3, 5.3, "rtcp")]) == [(0.3, {"step_s": 4.99, "clock": "rtcp", "steps": 1})]
+    clocks.begin()
+    assert steps(clocks, frames) == []
+    assert steps(Clocks(0.04), [*frames[:2], (0.2, 0.15, "rtcp")]) == [
+        (0.2, {"step_s": -0.049912, "clock": "rtcp", "steps": 1})
+    ]
+
+
 def test_times_that_jump_all_the_time_are_told_seldom_with_their_number() -> None:
     wild: list[tuple[float, float, Clock]] = [(number / 10, 100.0 * number, "pts") for number in range(301)]
     found = steps(Clocks(2.0), wild)

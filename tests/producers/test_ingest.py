@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import resource
 import socket
 import threading
@@ -17,11 +18,11 @@ import numpy as np
 import pytest
 
 from producers.cameras_file import CameraSpec, read_cameras, signature
-from producers.ingest import Ingest
+from producers.ingest import CameraReport, Ingest, IngestReport
 from producers.ingest_camera import Thinning
 from producers.ingest_crew import Crew
 from producers.ingest_events import Outbox
-from producers.ingest_run import Outlet
+from producers.ingest_run import Counts, Outlet
 from producers.sources import open_source
 from producers.sources.source import Source
 from streamproc.cli.ingest import ingest
@@ -326,3 +327,34 @@ def test_the_figures_of_many_cameras_tell_of_each_frame_that_is_not_accounted_fo
     ]
     assert len(judge({**report, "frames_read": report["frames_read"] + 1}, ledger, told)) == 2
     assert judge({**report, "frames_dropped": 1, "frames_published": report["frames_published"] - 1}, ledger, told)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_happens_to_cameras_is_told_on_stderr_with_json_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    file = tmp_path / "cameras.toml"
+    file.write_text("[[camera]]\nname = 'gate'\nsource = 'http://ann:pw@127.0.0.1:1/x'\n")
+
+    def run(self: Ingest, *, on_tick: object) -> IngestReport:
+        assert on_tick is None
+        self._outlet.notice("camera gate is offline (unauthorized): check the password")
+        return IngestReport(cameras=(), events_acked=1, events_lost=0, seconds=1.0)
+
+    monkeypatch.setattr(Ingest, "run", run)
+    monkeypatch.setattr("streamproc.provision.require_topics", lambda _settings: 4)
+    monkeypatch.setattr("streamproc.publisher.LastingPublisher", lambda *_args, **_named: mortal(1))
+    ingest(file, as_json=as_json)
+    out, told = capsys.readouterr()
+    assert told.splitlines() == [
+        f"{file}: 1 camera; Ctrl-C ends",
+        "camera gate is offline (unauthorized): check the password",
+    ]
+    assert (json.loads(out)["events_acked"] == 1) if as_json else out.startswith("0 of 0 frames of 0 cameras")
+
+
+def test_one_of_a_kind_is_counted_in_the_singular() -> None:
+    counts = Counts(frames_read=1, frames_published=1, tiles_acked=1, bytes=10**6)
+    camera = CameraReport(camera="a", state="ended", reason=None, fps=None, reconnects=0, events=1, counts=counts)
+    report = IngestReport(cameras=(camera,), events_acked=1, events_lost=0, seconds=1.0)
+    assert report.summary() == "1 of 1 frame of 1 camera published: 1 tile, 1.0 MB in 1.0 s; 1 camera event"

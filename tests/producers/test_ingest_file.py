@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.cameras_file import CameraSpec, FileWatch, changes, parse_cameras, read_cameras, shown_source, signature
+from producers.changed_only import ChangedOnly
 from streamproc.errors import SettingError
 from tests.producers.staged import SECRET, spec
 
@@ -41,24 +43,68 @@ def test_cameras_that_are_not_enabled_do_not_run_and_their_variables_need_not_be
         ({"fps": 0}, "camera 'cam-0': fps: give a number"),
         ({"fps": True}, "camera 'cam-0': fps: give a number"),
         ({"grid": "3"}, "camera 'cam-0': grid: grid '3' is neither ROWSxCOLUMNS"),
-        ({"codec": "gif"}, "camera 'cam-0': codec: .*'jpeg', 'png' or 'raw'"),
+        ({"codec": "gif"}, "camera 'cam-0': codec: use 'jpeg', 'png' or 'raw'$"),
         ({"drop": "all"}, "camera 'cam-0': drop: .*'keyframe-only'"),
-        ({"mask": 3}, "camera 'cam-0': mask: Input should be a list"),
+        ({"mask": 3}, "camera 'cam-0': mask: write a list, "),
+        ({"mask": [3]}, "camera 'cam-0': mask.0: write a table, { x = 0.0, "),
+        ({"mask": [{"x": 0.1, "w": 1}]}, "camera 'cam-0': mask.0.w: there is no such key; the keys are x, y, width,"),
+        (
+            {"mask": [{"x": 0.5, "y": 0.0, "width": 0.6, "height": 1.0}]},
+            r"camera 'cam-0': mask.0: the rectangle leaves the picture: x \+ width and y \+ height must be at most 1",
+        ),
+        ({"mask": [{"x": 0.0, "y": 0.9, "width": 0.6, "height": 0.2}]}, "camera 'cam-0': mask.0: the rectangle leaves"),
+        ({"mask": [{"x": True, "y": 0, "width": 0, "height": 0}]}, "camera 'cam-0': mask.0.x: give a number$"),
+        ({"mask": [{"x": 0, "y": 0, "width": 1, "height": 1}] * 65}, "camera 'cam-0': mask: give at most 64 regions"),
         ({"mask": [{"x": 0.1}]}, "camera 'cam-0': mask.0: give x, y, width and height of a rectangle, or a polygon"),
-        ({"mask": [{"polygon": [[0, 0], [1, 1]]}]}, "camera 'cam-0': mask.0.polygon: "),
-        ({"include": [{"polygon": [[0, 0], [1, 1], [2, 0]]}]}, "camera 'cam-0': include.0.polygon.2.0: .*less than"),
-        ({"enabled": "yes"}, "camera 'cam-0': enabled: "),
-        ({"gap_s": float("nan")}, "camera 'cam-0': gap_s: "),
+        ({"mask": [{"polygon": [[0, 0], [1, 1]]}]}, "camera 'cam-0': mask.0.polygon: give at least 3 corners$"),
+        ({"mask": [{"polygon": [[0, 0, 0]] * 3}]}, "camera 'cam-0': mask.0.polygon.0: give at most 2 numbers$"),
+        ({"include": [{"polygon": [[0, 0], [1, 1], [2, 0]]}]}, "camera 'cam-0': include.0.polygon.2.0: .*at most 1$"),
+        ({"enabled": "yes"}, "camera 'cam-0': enabled: write true or false$"),
+        ({"changed_only": 1}, "camera 'cam-0': changed_only: write true or false$"),
+        ({"changed_only": True, "full_every_s": True}, "camera 'cam-0': full_every_s: give a number$"),
+        (
+            {"changed_only": True, "full_every_s": 0.0001},
+            "camera 'cam-0': full_every_s: give a number of at least 0.1$",
+        ),
+        ({"changed_only": True, "change_level": "12"}, "camera 'cam-0': change_level: give a number$"),
+        ({"full_every_s": 2}, "camera 'cam-0': full_every_s: is of use with changed_only = true alone"),
+        (
+            {"change_level": 3, "changed_only": False},
+            "camera 'cam-0': change_level: is of use with changed_only = true",
+        ),
+        ({"gap_s": float("nan")}, "camera 'cam-0': gap_s: give a number$"),
+        ({"gap_s": True}, "camera 'cam-0': gap_s: give a number$"),
+        ({"fps_expected": 0}, "camera 'cam-0': fps_expected: give a number above 0$"),
+        ({"open_timeout_s": "4"}, "camera 'cam-0': open_timeout_s: give a number$"),
+        ({"read_timeout_s": 61}, "camera 'cam-0': read_timeout_s: give a number of at most 60$"),
         ({"name": "a/b"}, "camera number 1: name: use letters, digits"),
-        ({"name": 7}, "camera number 1: name: "),
+        ({"name": 7}, "camera number 1: name: write a text in quotes$"),
         ({"source": "ftp://host/"}, "camera 'cam-0': source: .*rtsp"),
-        ({"source": ""}, "camera 'cam-0': source: "),
+        ({"source": ""}, "camera 'cam-0': source: is empty$"),
+        ({"source": "x" * 2001}, "camera 'cam-0': source: has more than 2000 characters$"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_with_camera_and_key(entry: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingError, match=f"^cameras.toml: {words}") as caught:
         parse(entry)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.35, 0.7, 1 / 3])
+def test_a_rectangle_may_reach_the_border_whatever_its_shares_round_to(share: float) -> None:
+    width = math.nextafter(1 - share, 1)
+    (found,) = parse({"mask": [{"x": share, "y": 0, "width": width, "height": 1}]}).values()
+    assert found.mask[0].width == width
+
+
+def test_defaults_of_changed_only_are_for_the_cameras_that_are_sent_so() -> None:
+    defaults = {"change_level": 8, "full_every_s": 2}
+    found = parse({"changed_only": True}, {}, defaults=defaults)
+    assert [one.changed for one in found.values()] == [ChangedOnly(level=8, full_every_s=2), None]
+    found = parse({"changed_only": False}, {}, defaults={**defaults, "changed_only": True})
+    assert [one.changed for one in found.values()] == [None, ChangedOnly(level=8, full_every_s=2)]
+    with pytest.raises(SettingError, match="defaults: change_level: is of use with changed_only = true alone, and no"):
+        parse({}, {"changed_only": False}, defaults=defaults)
 
 
 def test_a_camera_without_name_or_source_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 
 from producers.replay_choice import Choice, by_events, by_offsets, parse_moment, parse_offsets
 from producers.replay_records import headers_of
+from streamproc.cli.events import parse_time
 from streamproc.errors import BrokerError, UsageError
 from streamproc.model import FrameKey
 from streamproc.reader import Record
 from tests.features import tile_header
 from tests.producers.replayed import TOPIC, MemorySource, chosen, frames, record, whole
+
+BEYOND = ["9999999d", "30000d", "1969-12-31T23:59:59", "1970-01-01T00:30:00+01:00", "9999-12-31T23:59:59-01:00"]
 
 
 @given(partition=st.integers(0, 3), first=st.integers(0, 49), length=st.integers(0, 10))
@@ -104,17 +108,30 @@ def test_an_event_or_what_happened_on_its_frame_leads_to_the_frame() -> None:
         ("2026-01-31T12:00:00", 1_769_860_800 * 10**9),
         ("2026-01-31T13:00:00.000001+01:00", 1_769_860_800 * 10**9 + 1000),
         ("90s", 910 * 10**9),
-        ("2h", 0),
+        ("1000s", 0),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("9999-12-31", 253_402_214_400 * 10**9),
     ],
 )
 def test_moments_are_read_to_the_microsecond(text: str, moment_ns: int) -> None:
     assert parse_moment(text, now_s=1000, name="--from") == moment_ns
+    assert parse_time(text, now_s=1000, name="--from") == moment_ns // 10**6
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5x", "2026-13-01"])
 def test_any_other_moment_is_refused_by_name(text: str) -> None:
     with pytest.raises(UsageError, match="--from"):
         parse_moment(text, name="--from")
+
+
+@pytest.mark.parametrize("text", BEYOND)
+def test_a_moment_before_1970_or_after_9999_is_refused(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"^--to '{re.escape(text)}' is before 1970 or after 9999: name a time between$"
+    ):
+        parse_moment(text, now_s=1_800_000_000, name="--to")
+    with pytest.raises(UsageError, match=f"^--to '{re.escape(text)}' is before 1970 or after 9999"):
+        parse_time(text, now_s=1_800_000_000, name="--to")
 
 
 def test_offsets_are_read_with_their_last_included() -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from producers.replay import Control
 from producers.replay_choice import Choice
+from producers.replay_report import ReplayProgress
+from streamproc.cli import replay as replay_command
 from streamproc.cli.main import app
-from streamproc.cli.replay import controlled, tell_beginning
+from streamproc.cli.replay import controlled, shown, tell_beginning
 from streamproc.errors import UsageError
 from tests.cli import streamproc
 from tests.producers.replayed import MemorySource, frames
@@ -77,6 +82,37 @@ def test_signals_pause_and_resume_and_are_left_as_they_were() -> None:
             paused.append(control.is_paused)
         assert paused == [True, True, False, False]
     assert signal.getsignal(signal.SIGUSR1) == before
+
+
+def progress_at(**changes: Any) -> ReplayProgress:
+    values: dict[str, Any] = {"passed": 50.0, "total": 10_000, "captured_ns": 10**9, "frames": 3, "tiles": 12}
+    return ReplayProgress(**{**values, "bytes": 100, "speed": 1.0, "paused": False, **changes})
+
+
+@pytest.mark.parametrize(("limit", "share"), [(4, "75.0 %"), (None, " 0.5 %"), (2, "100.0 %")])
+def test_the_bar_counts_frames_where_their_number_is_limited_and_offsets_else(
+    limit: int | None, share: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = io.StringIO()
+    monkeypatch.setattr(replay_command, "err", Console(file=drawn, force_terminal=True, width=120))
+    with shown(quiet=False, limit=limit) as show:
+        show(progress_at())
+    assert share in drawn.getvalue()
+    assert "3 frames" in drawn.getvalue()
+
+
+def test_without_a_terminal_a_pause_and_its_end_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in (False, True):
+        with shown(quiet=quiet) as show:
+            for paused in (False, True, True, False, False):
+                show(progress_at(paused=paused))
+    assert capsys.readouterr().err.splitlines() == ["paused at 1970-01-01T00:00:01.000", "goes on"]
+
+
+def test_a_pause_before_the_first_frame_is_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown(quiet=False) as show:
+        show(progress_at(paused=True, captured_ns=None))
+    assert capsys.readouterr().err.splitlines() == ["paused"]
 
 
 def test_space_on_a_terminal_pauses_and_resumes_and_the_terminal_is_left_as_it_was(

@@ -35,6 +35,15 @@ def test_presentation_times_count_from_the_first_frame() -> None:
     assert clock.time_of(5, None, now_ns=NOW_NS, now_s=0) == (NOW_NS, "wall")
 
 
+def test_a_first_frame_without_a_time_is_of_the_stream_s_clock_if_it_has_one() -> None:
+    clock = live()
+    assert clock.time_of(None, MS, now_ns=NOW_NS, now_s=0) == (NOW_NS, "pts")
+    assert clock.time_of(91, MS, now_ns=NOW_NS + S, now_s=1) == (NOW_NS + S, "pts")
+    assert live().time_of(None, None, now_ns=NOW_NS, now_s=0) == (NOW_NS, "wall")
+    untimed = live()
+    assert [untimed.time_of(None, MS, now_ns=NOW_NS, now_s=0)[1] for _ in range(3)] == ["pts", "wall", "wall"]
+
+
 def test_frames_that_waited_for_the_probe_do_not_make_later_ones_come_from_the_future() -> None:
     clock = live()
     clock.time_of(0, MS, now_ns=NOW_NS + 900 * 10**6, now_s=0)  # captured 900 ms before it was read

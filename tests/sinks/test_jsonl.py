@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -225,7 +226,31 @@ def test_a_second_process_is_refused_while_the_first_writes(file: Path) -> None:
     assert sink_of(file).positions() == {}
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file/events.jsonl", "file/a/events.jsonl", "folder", "x" * 300 + ".jsonl"])
+def test_what_waiting_cannot_mend_ends_it_with_one_line(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SinkUnavailable, match=r"cannot be written: (Not a directory|File exists)"):
-        sink_of(tmp_path / "file" / "events.jsonl").positions()
+    (tmp_path / "folder").mkdir()
+    words = r"cannot be written: (Not a directory|File exists|Is a directory|File name too long): correct that"
+    with pytest.raises(SinkError, match=words) as told:
+        sink_of(tmp_path / place).positions()
+    assert not isinstance(told.value, SinkUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("number", "passes"),
+    [("EACCES", False), ("EPERM", False), ("EROFS", False), ("EIO", True), ("ESTALE", True), ("ETIMEDOUT", True)],
+)
+def test_errors_of_a_disk_are_waited_for_if_they_may_pass(
+    file: Path, monkeypatch: pytest.MonkeyPatch, number: str, passes: bool
+) -> None:
+    sink = opened(file)
+
+    def fails(*_arguments: object) -> None:
+        raise OSError(getattr(errno, number), "no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.ftruncate", fails)
+        with pytest.raises(SinkError, match="cannot be written: no") as told:
+            sink.write(batch((0, 0, 3)))
+    assert isinstance(told.value, SinkUnavailable) == passes
+    sink.close()

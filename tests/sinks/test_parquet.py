@@ -110,3 +110,10 @@ def test_a_folder_of_others_a_second_process_and_another_name_are_refused(tmp_pa
     (folder / "_position.json").unlink()
     with pytest.raises(SinkError, match=r"no _position\.json"):
         sink_of(folder).positions()
+
+
+def test_a_file_where_the_folder_should_be_ends_it_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("")
+    with pytest.raises(SinkError, match="cannot be written: File exists: correct that") as told:
+        sink_of(tmp_path / "x.jsonl").positions()
+    assert not isinstance(told.value, SinkUnavailable)

@@ -53,6 +53,8 @@ def test_a_call_is_repeated_until_it_succeeds_and_that_is_told_once() -> None:
     assert not persisting.failing
     assert persisting.submit(Target(0)).result(5) == 1
     assert len(lines) == 2
+    persisting.submit(Target(1)).result(5)
+    assert lines[3].endswith("s and 1 try")
     persisting.close()
 
 

@@ -263,9 +263,20 @@ def test_a_wrong_password_and_a_database_that_is_not_there_end_it_and_nothing_th
 
 def test_the_folder_of_a_sqlite_file_is_made(tmp_path: Path, opened: Callable[..., SqlSink]) -> None:
     assert opened(f"sqlite:///{tmp_path}/a/b/events.db").positions() == {}
+
+
+@pytest.mark.parametrize("place", ["file/events.db", "folder", "mine.db"])
+def test_a_sqlite_file_that_can_never_be_written_is_not_waited_for(
+    tmp_path: Path, opened: Callable[..., SqlSink], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SinkUnavailable, match="cannot be written"):
-        opened(f"sqlite:///{tmp_path}/file/events.db").positions()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "mine.db").write_text("")
+    monkeypatch.setattr("os.access", lambda path, _mode: path.name != "mine.db")
+    words = "cannot be written: (File exists|Is a directory|Permission denied): correct that"
+    with pytest.raises(SinkError, match=words) as told:
+        opened(f"sqlite:///{tmp_path}/{place}").positions()
+    assert not isinstance(told.value, SinkUnavailable)
 
 
 def test_postgresql_that_is_not_there_is_unavailable(opened: Callable[..., SqlSink]) -> None:

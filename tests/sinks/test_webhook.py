@@ -162,3 +162,23 @@ def test_a_target_that_is_away_is_told_without_its_path() -> None:
 def test_an_answer_without_end_is_left() -> None:
     with webhook((200, {"x": "y" * 30_000})) as server:
         assert sink_of(server).write(batch((0, 0, 2))) == Written(new=2)
+
+
+def test_a_refusal_in_the_middle_of_a_batch_notes_what_was_taken_before() -> None:
+    log = log_of(30)
+    with webhook(*[(204, {})] * 20, (302, {})) as server:
+        with pytest.raises(SinkError, match=r"refuses event .* 302"):
+            run(log, sink_of(server))
+        assert sum(log.group.values()) == 20
+        assert run(log, sink_of(server)).written == 10
+    assert (sorted(server.taken()), len(server.asked)) == (ids_of(log), 31)
+
+
+def test_a_signal_while_the_target_fails_notes_what_was_taken_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamproc.sinks.driving.STOP_FAILING_S", 0.1)
+    log = log_of(30)
+    with webhook(*[(204, {})] * 20, *[(503, {})] * 1000) as server:
+        report = run(log, sink_of(server), stop=lambda: len(server.asked) > 20)
+        assert (report.written, sum(log.group.values())) == (20, 20)
+        assert 0 < report.unwritten <= 30 - 20
+        assert len(server.taken()) == 20
