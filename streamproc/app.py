@@ -84,7 +84,7 @@ def create_app(
     app.lease = Lease(settings.session_timeout_s)
     app.before_revoke = partial(finish, app, windows := list[Window](), timeout_s=LET_GO_S)
     tenure = Tenure()
-    app.on_partitions_assigned.connect(partial(_assigned, tenure, metrics), weak=False)
+    app.on_partitions_assigned.connect(partial(_assigned, tenure, metrics, gone_s := list[float]()), weak=False)
     pools: list[ThreadPoolExecutor] = []
 
     def window(pool: ThreadPoolExecutor, **handlers: Any) -> Window:
@@ -110,7 +110,7 @@ def create_app(
         add_assemble_agent(
             app, aggregation, settings=settings, make_window=partial(window, pools[-1], fenced=events, lost=lost)
         )
-    app.on_partitions_revoked.connect(partial(_revoked, tenure, aggregation, pools[-1], events), weak=False)
+    app.on_partitions_revoked.connect(partial(_revoked, tenure, gone_s, aggregation, pools[-1], events), weak=False)
     return Wiring(
         app=app,
         publisher=publisher,
@@ -184,6 +184,7 @@ async def settle(windows: Sequence[Window], *, timeout_s: float) -> None:
 
 async def _revoked(
     tenure: Tenure,
+    gone_s: list[float],
     aggregation: Aggregation | None,
     pool: ThreadPoolExecutor,
     events: RenewablePublisher | None,
@@ -193,6 +194,7 @@ async def _revoked(
 ) -> None:
     """Before partitions go to another worker: emit no more, and let it find in the log what was emitted."""
     over = tenure.revoke(app.consumer_generation_id)
+    gone_s[:] = [time.monotonic()]
     if aggregation is None or events is None:
         return
     aggregation.end(over)
@@ -201,9 +203,13 @@ async def _revoked(
     await loop.run_in_executor(None, events.flush_or_renew, LET_GO_S)
 
 
-async def _assigned(tenure: Tenure, metrics: Metrics, app: StreamApp, _partitions: object, **_kw: object) -> None:
+async def _assigned(
+    tenure: Tenure, metrics: Metrics, gone_s: list[float], app: StreamApp, _partitions: object, **_kw: object
+) -> None:
     tenure.assign()
     metrics.rebalances.inc()
+    while gone_s:
+        metrics.rebalance_seconds.observe(time.monotonic() - gone_s.pop())
     consumer: Any = app.consumer  # ours, but Faust's type
     app.loop.create_task(consumer.beat())
 

@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 from typing import Any
 
 import cv2
@@ -16,8 +15,9 @@ import uvloop
 
 from streamproc.app import Role, Wiring, create_app, end_events, finish, watched
 from streamproc.errors import StreamprocError
+from streamproc.exporter import exported
 from streamproc.memory import keep_freed_memory
-from streamproc.metrics import Metrics, exported
+from streamproc.metrics import Metrics
 from streamproc.operators.pipeline import Pipeline
 from streamproc.provision import require_topics
 from streamproc.publisher import Publisher
@@ -159,8 +159,9 @@ class _Run:
         """Keep gauges current, and notice a parent that is gone."""
         while True:
             await asyncio.sleep(_OBSERVE_S)
-            for topic, lag in _lag(wiring).items():
-                self._metrics.lag.labels(topic).set(lag)
+            for topic, (records, seconds) in _lag(wiring, time.time()).items():
+                self._metrics.lag.labels(topic).set(records)
+                self._metrics.lag_seconds.labels(topic).set(seconds)
             self._metrics.buffer_bytes.labels("producer").set(self._publisher.queued_bytes)
             self._metrics.buffer_bytes.labels("streams").set(sum(window.waiting_bytes() for window in wiring.windows))
             if self._parent_pid is not None and os.getppid() != self._parent_pid:
@@ -168,14 +169,17 @@ class _Run:
                 self._stop.set()
 
 
-def _lag(wiring: Wiring) -> dict[str, int]:
-    """Records not yet read, by topic, as far as this worker's partitions go."""
-    lag: Counter[str] = Counter()
+def _lag(wiring: Wiring, now_s: float) -> dict[str, tuple[int, float]]:
+    """Records not yet read, by topic, and how old the one read last is; as far as this worker's partitions go."""
+    lag: dict[str, tuple[int, float]] = {}
     consumer: Any = wiring.app.consumer  # Faust's interface has no read offsets
     for tp in consumer.assignment():
         end, position = consumer.highwater(tp), consumer._read_offset.get(tp)
-        if end is not None:
-            lag[tp.topic] += max(0, end - (position + 1 if position is not None else 0))
+        behind = max(0, end - (position + 1 if position is not None else 0)) if end is not None else 0
+        read_s = consumer.read_at.get(tp)
+        records, seconds = lag.get(tp.topic, (0, 0.0))
+        late_s = max(0.0, now_s - read_s) if behind and read_s is not None else 0.0
+        lag[tp.topic] = records + behind, max(seconds, late_s)
     return lag
 
 

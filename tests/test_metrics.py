@@ -8,7 +8,8 @@ import urllib.request
 import pytest
 
 from streamproc.errors import SettingError
-from streamproc.metrics import MAX_CAMERAS, Exporter, Metrics
+from streamproc.exporter import Exporter
+from streamproc.metrics import MAX_CAMERAS, Metrics
 
 
 def test_names_follow_the_conventions() -> None:
@@ -18,6 +19,29 @@ def test_names_follow_the_conventions() -> None:
         if family.type == "histogram":
             assert family.name.endswith("_seconds")
         assert family.documentation
+
+
+def test_each_metric_is_defined_with_what_to_do_when_it_moves() -> None:
+    metrics = Metrics()
+    families = {one.name + ("_total" if one.type == "counter" else ""): one for one in metrics.registry.collect()}
+    defined = {one.name: one for one in metrics.definitions}
+    assert families.keys() == defined.keys()
+    for name, one in defined.items():
+        assert (families[name].type, families[name].documentation) == (one.kind, one.meaning)
+        assert one.part
+        assert re.fullmatch(r"[A-Za-z0-9].*\.", one.moves), name
+        assert len(one.moves) > 10, name
+        assert "|" not in one.meaning + one.moves
+        if one.kind == "histogram":
+            assert one.unit == "seconds"
+
+
+def test_labels_are_of_closed_sets() -> None:
+    """Frames, runs, tiles, offsets and texts of errors would make as many series as there are of them."""
+    labels = {label for one in Metrics().definitions for label in one.labels}
+    assert labels == {
+        *("camera", "reason", "stage", "ending", "outcome", "step", "kind", "what", "topic", "buffer", "version"),
+    }
 
 
 def test_cameras_beyond_the_bound_share_one_label() -> None:

@@ -18,9 +18,10 @@ from producers.cutting import encode_frame
 from streamproc import cloudevents, wire
 from streamproc.deadletters import read_letter
 from streamproc.errors import LedgerError, Reason
+from streamproc.exporter import Sample
 from streamproc.ledger import Ledger, LedgerFrame, Sent, UnsentFrame, line_of
 from streamproc.letterhead import deadletter_headers
-from streamproc.metrics import Metrics, Sample
+from streamproc.metrics import Metrics
 from streamproc.model import CODECS, Codec, Evidence, Frame, FrameEvent, FrameKey, Grid, Outcome
 from streamproc.reader import Record
 from streamproc.topics import camera_partition, tile_partition

@@ -100,6 +100,7 @@ class Consumer(driver.Consumer):
         self._next: dict[TP, int] = {}  # offset to be delivered next, by partition
         self._sought: dict[TP, tuple[int, int]] = {}  # where reading went back to, and the fetch under way then
         self._lacking: dict[TP, tuple[int, int]] = {}  # from, to: offsets that the log itself does not have
+        self.read_at: dict[TP, float] = {}  # timestamp of the record delivered last, by partition
         self._going_back: set[TP] = set()
         self._gone_back = False  # to what is committed, since the partitions were assigned
         self._fetches = 0
@@ -151,6 +152,7 @@ class Consumer(driver.Consumer):
                 self.add_future(self._go_back(tp))
             return
         if offset == wanted:
+            self.read_at[tp] = message.timestamp
             await self._deliver(message)
             if self._next.get(tp) == wanted:
                 self._next[tp] = offset + 1
@@ -193,7 +195,7 @@ class Consumer(driver.Consumer):
     def _forget(self) -> None:
         """Know nothing of positions: an assignment is over."""
         self._gone_back = False
-        positions = (self._heads, self._next, self._sought, self._lacking)
+        positions = (self._heads, self._next, self._sought, self._lacking, self.read_at)
         for of_the_last in (*positions, self._acked, self._acked_index, self._gap):
             of_the_last.clear()
 

@@ -73,7 +73,7 @@ def _run(
     from producers.ingest import Ingest
     from producers.ingest_crew import Crew
     from producers.ingest_run import Outlet
-    from streamproc.metrics import exported
+    from streamproc.exporter import exported
     from streamproc.provision import require_topics
     from streamproc.publisher import LastingPublisher, Publisher
 

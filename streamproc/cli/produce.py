@@ -93,7 +93,7 @@ def produce(
     from producers.sources import open_source
     from producers.sources.live import LiveSource
     from producers.waiting import parse_drop
-    from streamproc.metrics import exported
+    from streamproc.exporter import exported
 
     settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
     require_name("camera", camera)

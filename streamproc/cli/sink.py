@@ -73,7 +73,7 @@ def sink(
     A target that is away is waited for. Passwords stand in STREAMPROC_SINK_PASSWORD, never in an argument.
     """
     settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
-    from streamproc.metrics import exported
+    from streamproc.exporter import exported
     from streamproc.sinks import Choice, Options, drive, open_sink
     from streamproc.sinks.log import KafkaLog
 

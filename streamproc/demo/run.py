@@ -17,7 +17,7 @@ from producers.sources import Source
 from streamproc.broker import ephemeral
 from streamproc.demo.collect import EventLog
 from streamproc.errors import StreamprocError
-from streamproc.metrics import tiles_by_outcome
+from streamproc.exporter import tiles_by_outcome
 from streamproc.model import Codec, Frame, Grid
 from streamproc.operators.pipeline import Pipeline
 from streamproc.provision import create_topics, require_topics, wait_for_group

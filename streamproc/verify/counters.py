@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from streamproc.exporter import Sample
 from streamproc.ledger import Ledger
-from streamproc.metrics import Sample
 
 _FAMILIES = {
     "producer": ("frames_published", "frames_failed", "frames_dropped"),

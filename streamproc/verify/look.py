@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from streamproc.deadletters import read_letter
 from streamproc.errors import LedgerError
+from streamproc.exporter import Sample, read_counters
 from streamproc.ledger import Ledger, LedgerFrame, UnsentFrame, read_ledger
-from streamproc.metrics import Sample, read_counters
 from streamproc.model import FrameKey
 from streamproc.reader import Record, TopicReader
 from streamproc.references import fetch_from

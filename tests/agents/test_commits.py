@@ -26,6 +26,7 @@ def _consumer(kind: type[Any] = Consumer, *, committed: int | None = None, first
         _next={} if first is None else {TILES: first},
         _sought={},
         _lacking={},
+        read_at={},
         _going_back=set(),
         _gone_back=True,
         _fetches=0,

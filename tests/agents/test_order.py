@@ -35,6 +35,7 @@ class Reading:
             _next={},
             _sought={},
             _lacking={},
+            read_at={},
             _going_back=set(),
             _gone_back=True,
             _fetches=0,
@@ -84,7 +85,7 @@ class Reading:
 
     async def hand_on(self, offsets: list[int]) -> None:
         for offset in offsets:
-            await self.consumer._in_order(SimpleNamespace(tp=TILES, offset=offset))
+            await self.consumer._in_order(SimpleNamespace(tp=TILES, offset=offset, timestamp=float(offset)))
         await asyncio.gather(*self._under_way)
         self._under_way.clear()
 

@@ -16,8 +16,8 @@ from producers.publish import publish
 from producers.sources import open_source
 from streamproc import cloudevents
 from streamproc.broker.ports import choose_ports
+from streamproc.exporter import exported
 from streamproc.ledger import LedgerWriter, read_ledger
-from streamproc.metrics import exported
 from streamproc.model import Codec, FrameEvent, Grid
 from streamproc.provision import wait_for_group
 from streamproc.publisher import Publisher

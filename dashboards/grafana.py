@@ -1,0 +1,206 @@
+"""Panels, rows and pages as values, and as the JSON that Grafana 11 reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = 39  # of Grafana 11
+WIDTH = 24  # columns of Grafana's grid
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
+
+Steps = tuple[tuple[float | None, str], ...]
+"""Values from which a colour holds; the first from None."""
+ZERO_IS_GOOD: Steps = ((None, GREEN), (1, RED))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """One query; `legend` names its series by their labels, `{{label}}`."""
+
+    expr: str
+    legend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One panel.
+
+    Attributes:
+        kind: timeseries, stat, table, state-timeline, bargauge or heatmap.
+        unit: As Grafana names it: short, s, bytes, Bps, percentunit, ...
+        description: What it shows, and what to do when it moves.
+        thresholds: Colours of values.
+        width, height: In columns and rows of the grid.
+        link: Dashboard that a click leads to.
+    """
+
+    title: str
+    queries: Sequence[Query]
+    description: str
+    kind: str = "timeseries"
+    unit: str = "short"
+    thresholds: Steps = ((None, GREEN),)
+    width: int = 8
+    height: int = 7
+    link: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Panels under a heading."""
+
+    title: str
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dashboard:
+    """One page.
+
+    Attributes:
+        uid: Names its file and its URL.
+        variables: Names and the queries of their values.
+    """
+
+    uid: str
+    title: str
+    description: str
+    rows: Sequence[Row]
+    variables: Sequence[tuple[str, str]] = ()
+
+
+def one(expr: str, legend: str = "") -> tuple[Query, ...]:
+    """A single query."""
+    return (Query(expr=expr, legend=legend),)
+
+
+def quantiles(metric: str, by: str = "", only: str = "") -> tuple[Query, ...]:
+    """Median, 95th and 99th percentile of a histogram."""
+    labels = f"le, {by}" if by else "le"
+    legend = f" {{{{{by}}}}}" if by else ""
+    return tuple(
+        Query(
+            expr=f"histogram_quantile({share}, sum by ({labels}) (rate({metric}_bucket{only}[$__rate_interval])))",
+            legend=f"p{round(100 * share)}{legend}",
+        )
+        for share in (0.5, 0.95, 0.99)
+    )
+
+
+def as_json(dashboard: Dashboard) -> dict[str, Any]:
+    """A dashboard as Grafana reads it."""
+    panels: list[dict[str, Any]] = []
+    top = 0
+    for row in dashboard.rows:
+        panels.append(
+            {
+                "type": "row",
+                "title": row.title,
+                "id": len(panels) + 1,
+                "collapsed": False,
+                "panels": [],
+                "gridPos": {"x": 0, "y": top, "w": WIDTH, "h": 1},
+            }
+        )
+        top = _place(row, panels, top + 1)
+    return {
+        "uid": dashboard.uid,
+        "title": dashboard.title,
+        "description": dashboard.description,
+        "tags": ["streamproc"],
+        "schemaVersion": SCHEMA,
+        "version": 1,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "10s",
+        "time": {"from": "now-1h", "to": "now"},
+        "timezone": "browser",
+        "links": [
+            {"type": "dashboards", "tags": ["streamproc"], "asDropdown": True, "title": "streamproc", "keepTime": True}
+        ],
+        "templating": {"list": [_datasource(), *(_variable(*variable) for variable in dashboard.variables)]},
+        "annotations": {"list": []},
+        "panels": panels,
+    }
+
+
+def _place(row: Row, panels: list[dict[str, Any]], top: int) -> int:
+    """Put a row's panels side by side, as many as fit; returns where the next row begins."""
+    left = tallest = 0
+    for panel in row.panels:
+        if left + panel.width > WIDTH:
+            left, top, tallest = 0, top + tallest, 0
+        at = {"x": left, "y": top, "w": panel.width, "h": panel.height}
+        panels.append(_panel(panel, number=len(panels) + 1, at=at))
+        left, tallest = left + panel.width, max(tallest, panel.height)
+    return top + tallest
+
+
+def _panel(panel: Panel, *, number: int, at: dict[str, int]) -> dict[str, Any]:
+    steps = [{"value": value, "color": color} for value, color in panel.thresholds]
+    custom: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    if panel.kind == "timeseries":
+        custom = {"fillOpacity": 8, "showPoints": "never", "spanNulls": False}
+        if panel.options.get("stacking"):
+            custom |= {"stacking": {"mode": panel.options["stacking"]}, "fillOpacity": 40}
+        options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
+    elif panel.kind == "stat":
+        options = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background", "graphMode": "area"}
+    elif panel.kind == "state-timeline":
+        options = {"mergeValues": True, "showValue": "never", "rowHeight": 0.8}
+    links = [] if panel.link is None else [{"title": "details", "url": f"/d/{panel.link}?${{__url_time_range}}"}]
+    return {
+        "id": number,
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": DATASOURCE,
+        "gridPos": at,
+        "targets": [
+            {
+                "refId": chr(ord("A") + index),
+                "datasource": DATASOURCE,
+                "expr": query.expr,
+                "legendFormat": query.legend or "__auto",
+            }
+            for index, query in enumerate(panel.queries)
+        ],
+        "fieldConfig": {
+            "defaults": {
+                "unit": panel.unit,
+                "min": 0,
+                "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
+                "thresholds": {"mode": "absolute", "steps": steps},
+                "custom": custom,
+            },
+            "overrides": [],
+        },
+        "options": options,
+        "links": links,
+    }
+
+
+def _datasource() -> dict[str, Any]:
+    return {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus", "hide": 0}
+
+
+def _variable(name: str, query: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "label": name,
+        "type": "query",
+        "datasource": DATASOURCE,
+        "definition": query,
+        "query": {"query": query, "refId": "values"},
+        "refresh": 2,
+        "sort": 1,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+    }

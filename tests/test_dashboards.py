@@ -1,0 +1,95 @@
+"""Dashboards ask for metrics and labels that there are, say what to do, and are what their source says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dashboards.make import DASHBOARDS, FOLDER, files
+from streamproc.metrics import Definition, Metrics
+
+DEFINED = {one.name: one for one in Metrics().definitions}
+UNITS = {"short", "s", "bytes", "Bps", "percentunit"}
+SCRAPED = {"instance", "job", "le"}
+PAGES = [json.loads(text) for text in files().values()]
+
+
+def panels(page: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return (panel for panel in page["panels"] if panel["type"] != "row")
+
+
+def definition(series: str) -> Definition | None:
+    """Of the metric that a series belongs to."""
+    for suffix in ("", "_bucket", "_sum", "_count"):
+        name = series.removesuffix(suffix)
+        if name in DEFINED and (not suffix or DEFINED[name].kind == "histogram"):
+            return DEFINED[name]
+    return None
+
+
+def test_the_files_are_what_their_source_says() -> None:
+    assert {path.name: path.read_text() for path in FOLDER.glob("*.json")} == files()
+
+
+def test_every_metric_is_on_some_dashboard() -> None:
+    asked = " ".join(query["expr"] for page in PAGES for panel in panels(page) for query in panel["targets"])
+    missing = {name for name in DEFINED if not re.search(rf"\b{name}(_bucket|_sum|_count)?\b", asked)}
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page["uid"])
+def test_each_query_asks_for_metrics_and_labels_that_there_are(page: dict[str, Any]) -> None:
+    for panel in panels(page):
+        for query in panel["targets"]:
+            expr = query["expr"]
+            found = [definition(series) for series in re.findall(r"streamproc_[a-z_]+", expr)]
+            assert found, expr
+            assert None not in found, expr
+            labels = SCRAPED.union(*(one.labels for one in found if one is not None))
+            selected = set(re.findall(r"([a-z_]+)(?:=~|!=|!~|=)\"", expr))
+            grouped = {name.strip() for names in re.findall(r"by \(([^)]*)\)", expr) for name in names.split(",")}
+            shown = set(re.findall(r"{{([a-z_]+)}}", query["legendFormat"]))
+            assert selected | grouped | shown <= labels, expr
+            if grouped:
+                assert shown <= grouped, expr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page["uid"])
+def test_a_counter_is_never_shown_as_it_stands(page: dict[str, Any]) -> None:
+    for panel in panels(page):
+        for query in panel["targets"]:
+            for series in re.findall(r"streamproc_[a-z_]+_total", query["expr"]):
+                assert re.search(rf"(rate|increase)\({series}", query["expr"]), query["expr"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page["uid"])
+def test_panels_say_what_they_show_and_lie_side_by_side(page: dict[str, Any]) -> None:
+    assert page["description"].endswith(".")
+    variables = {one["name"] for one in page["templating"]["list"]}
+    uids = {one.uid for one in DASHBOARDS}
+    seen = [panel["id"] for panel in page["panels"]]
+    assert len(set(seen)) == len(seen)
+    for panel in panels(page):
+        assert len(panel["description"]) > 20, panel["title"]
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+        used = set(re.findall(r"\$(?!__)([a-z]+)", json.dumps(panel["targets"]).replace("${datasource}", "")))
+        assert used <= variables
+        for link in panel["links"]:
+            assert re.fullmatch(r"/d/([a-z-]+)\?.*", link["url"])
+            assert link["url"][3:].split("?")[0] in uids
+    places = [panel["gridPos"] for panel in page["panels"]]
+    for one, other in itertools.combinations(places, 2):
+        apart = (
+            one["x"] + one["w"] <= other["x"]
+            or other["x"] + other["w"] <= one["x"]
+            or one["y"] + one["h"] <= other["y"]
+            or other["y"] + other["h"] <= one["y"]
+        )
+        assert apart
+    assert all(place["x"] >= 0 and place["x"] + place["w"] <= 24 for place in places)
