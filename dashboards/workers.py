@@ -70,7 +70,7 @@ WORKERS = Dashboard(
                         "streamproc_rebalance_seconds_count[5m])), 1e-9)",
                         "mean",
                     ),
-                    description="From the loss of partitions to their assignment; nothing of them is worked on meanwhile.",
+                    description="From the loss of partitions to their assignment; nothing of them is done meanwhile.",
                 ),
             ),
         ),
@@ -81,7 +81,7 @@ WORKERS = Dashboard(
                     title="Waiting inside processes",
                     unit="bytes",
                     queries=one('streamproc_buffer_bytes{instance=~"$instance"}', "{{instance}} {{buffer}}"),
-                    description="At its bound: what comes next is slower. producer: the broker; streams: the operators.",
+                    description="At its bound: what comes next is slower. producer: the broker; streams: operators.",
                 ),
                 Panel(
                     title="Frames that wait for tiles",

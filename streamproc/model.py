@@ -60,10 +60,7 @@ class Rect(msgspec.Struct, frozen=True, array_like=True, order=True):
 
     def within(self, outer: Rect) -> tuple[slice, slice]:
         """Row and column slices of this rectangle inside an array that covers `outer`."""
-        return (
-            slice(self.y - outer.y, self.bottom - outer.y),
-            slice(self.x - outer.x, self.right - outer.x),
-        )
+        return slice(self.y - outer.y, self.bottom - outer.y), slice(self.x - outer.x, self.right - outer.x)
 
 
 class Grid(msgspec.Struct, frozen=True, array_like=True, order=True):
