@@ -120,11 +120,13 @@ class Canvas:
             return 0
         amounts = [(int(blocks[_covering(rect)].sum()), index) for index, rect in enumerate(self._rects)]
         moved = sorted(one for one in amounts if one[0])
-        most = moved.pop()[1] if moved else -1  # it is sent: a frame of which nothing is would be a dropped one
+        if not moved:
+            return 0
+        most = _covering(self._rects[moved.pop()[1]])  # is sent: a frame of which nothing is would be a dropped one
+        kept = blocks[most].copy()
         for _, index in moved[: round(share * len(moved))]:
-            keep = blocks[_covering(self._rects[most])].copy()
             blocks[_covering(self._rects[index])] = False
-            blocks[_covering(self._rects[most])] = keep
+        blocks[most] = kept
         return sum(1 for count, index in amounts if count and not blocks[_covering(self._rects[index])].any())
 
 

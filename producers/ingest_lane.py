@@ -211,14 +211,6 @@ class Lane:
         run.deliveries.unsent(frame, StreamprocError("reading ended before the frame was sent"))
         self._release(run)
 
-    def _pressure(self) -> float:
-        """How full this camera's share of the memory is, 0..1; under `block` reading waits, and no tile is shed."""
-        if self._spec.drop == "block":
-            return 0.0
-        with self._changed:
-            waiting = self._room.held_bytes + self._queued_bytes()
-            return min(1.0, waiting / self._room.bound_bytes)
-
     def _queued_bytes(self) -> int:
         return self._outlet.sender.queued_bytes // self._lanes
 
@@ -296,7 +288,9 @@ class Lane:
         key = FrameKey(self._spec.name, run.id, run.numbered)
         try:
             preview = run.previews.chosen(run.numbered, frame.captured_ns)
-            encoded = run.cutter.encode(frame, key, preview=preview, pressure=self._pressure())
+            with self._changed:
+                pressure = self._room.pressure(queued_bytes=self._queued_bytes())
+            encoded = run.cutter.encode(frame, key, preview=preview, pressure=pressure)
         except StreamprocError as error:
             run.deliveries.spoil(frame, error)
             return

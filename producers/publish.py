@@ -246,8 +246,8 @@ class _Publication:
             return ending
 
         def encode(frame: Frame, sequence: int, preview: bool) -> _Ready:
-            waiting = 0 if drop == "block" else room.held_bytes + self._sender.queued_bytes
-            key, pressure = FrameKey(self._camera, self._run, sequence), min(1.0, waiting / room.bound_bytes)
+            key = FrameKey(self._camera, self._run, sequence)
+            pressure = room.pressure(queued_bytes=self._sender.queued_bytes)
             encoded = self._cutter.encode(frame, key, preview=preview, pressure=pressure)
             return _Ready(encoded, line_of(encoded.tiles[0][0], encoded.pixels) if self._noted else None)
 

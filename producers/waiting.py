@@ -109,10 +109,11 @@ class WaitingRoom:
             self.leave(cost(frame))
         return gone
 
-    @property
-    def bound_bytes(self) -> int:
-        """What pixels held and records queued are to stay within."""
-        return self._bound_bytes
+    def pressure(self, *, queued_bytes: int) -> float:
+        """How full it is, 0..1; 0 under `block`, where reading waits and nothing need be let go."""
+        if self._policy == "block":
+            return 0.0
+        return min(1.0, (self.held_bytes + queued_bytes) / self._bound_bytes)
 
     @property
     def waits(self) -> bool:

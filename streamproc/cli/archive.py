@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from streamproc.cli.archive_shown import (
-    count,
     judgement_facts,
     print_files,
     print_topics,
@@ -25,6 +24,7 @@ from streamproc.cli.notices import err, say
 from streamproc.cli.sink import parse_kind
 from streamproc.errors import ArchiveError, CannotJudge, UsageError
 from streamproc.topics import Topics
+from streamproc.words import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -138,7 +138,7 @@ def ls(
             print_files([file for _, each in found for file in each])
     problems = [problem for facts, _ in found for problem in facts["problems"]]
     if problems:
-        raise ArchiveError(f"{count(len(problems), 'file')} cannot be read, the first: {problems[0]}")
+        raise ArchiveError(f"{counted(len(problems), 'file')} cannot be read, the first: {problems[0]}")
 
 
 @app.command()
@@ -225,7 +225,7 @@ def export(
         typer.echo(json.dumps({**told, "bytes": file.size, "damaged": damaged}))
         return
     skipped = f", {done.skipped} records that are no events skipped" if done.skipped else ""
-    typer.echo(f"wrote {count(done.events, 'event')}, {size(file.size)}, to {out}{skipped}")
+    typer.echo(f"wrote {counted(done.events, 'event')}, {size(file.size)}, to {out}{skipped}")
 
 
 def _full_kind(kind: str) -> str | None:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamproc.words import counted
+
 if TYPE_CHECKING:
     from streamproc.archive.session import TopicRun
     from streamproc.archive.verify import Judgement
@@ -22,11 +24,6 @@ GAPS = 100  # told one by one, of a topic in a part
 def part_name(topic: str, epoch: int) -> str:
     """A topic as it lies in the archive: later ones of the same name in folders of their own."""
     return topic if epoch == 1 else f"epoch-{epoch}/{topic}"
-
-
-def count(number: int, what: str) -> str:
-    """A number of things, in words."""
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def size(number: float) -> str:
@@ -44,11 +41,11 @@ def tell_run(topics: list[TopicRun], *, as_json: bool) -> None:
         return
     for one in topics:
         done = one.written
-        gaps = f", {count(len(done.gaps), 'gap')} (told above)" if done.gaps else ""
-        deleted = f", {count(done.deleted, 'old file')} deleted" if done.deleted else ""
+        gaps = f", {counted(len(done.gaps), 'gap')} (told above)" if done.gaps else ""
+        deleted = f", {counted(done.deleted, 'old file')} deleted" if done.deleted else ""
         typer.echo(
-            f"{one.topic}: {count(done.records, 'record')}, {size(done.payload_bytes)}, in"
-            f" {count(done.files, 'file')}{gaps}{deleted}"
+            f"{one.topic}: {counted(done.records, 'record')}, {size(done.payload_bytes)}, in"
+            f" {counted(done.files, 'file')}{gaps}{deleted}"
         )
 
 
@@ -75,7 +72,7 @@ def print_topics(topics: list[dict[str, Any]]) -> None:
     for facts in topics:
         many = f"{len(facts['cameras'])}{'+' if facts['more_cameras'] else ''}"
         cameras = f"{many}: {', '.join(facts['cameras'][:5])}" if facts["cameras"] else "-"
-        files = f"{count(facts['files'], 'file')}, {size(facts['bytes'])}"
+        files = f"{counted(facts['files'], 'file')}, {size(facts['bytes'])}"
         row = (
             part_name(facts["topic"], facts["epoch"]),
             "all",
@@ -128,14 +125,14 @@ def tell_judgements(judgements: list[Judgement]) -> None:
 
 
 def _judged(one: Judgement) -> str:
-    explained = f", {count(len(one.gaps), 'gap')} that the archive tells of" if one.gaps else ""
+    explained = f", {counted(len(one.gaps), 'gap')} that the archive tells of" if one.gaps else ""
     outside = f" ({one.outside} more refer to pixels from before this archive)" if one.outside else ""
     references = f", {one.references} references to earlier pixels{outside}" if one.references or one.outside else ""
     wrong = len(one.problems) + one.more
-    found = count(wrong, "problem") if wrong else "all well"
+    found = counted(wrong, "problem") if wrong else "all well"
     return (
-        f"{count(one.files, 'file')}, {size(one.bytes)}, {count(one.records, 'record')}, {one.tiles} digests of tiles"
-        f" compared{references}{explained}: {found}"
+        f"{counted(one.files, 'file')}, {size(one.bytes)}, {counted(one.records, 'record')},"
+        f" {one.tiles} digests of tiles compared{references}{explained}: {found}"
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from streamproc.errors import SinkError, SinkUnavailable
 from streamproc.sinks.event import SinkEvent
 from streamproc.sinks.files import Position, disk_error, lock, missing_library, move, read_position, write_position
-from streamproc.sinks.rows import emitted, found_objects, number_or_none, text_or_none
+from streamproc.sinks.rows import event_row, found_objects
 from streamproc.sinks.sink import Batch, Limits, Written
 
 if TYPE_CHECKING:
@@ -149,15 +149,7 @@ def _schema() -> pa.Schema:
 
 def _row(event: SinkEvent) -> dict[str, Any]:
     return {
-        "id": event.id,
-        "type": event.type,
-        "camera": event.camera,
-        "run": event.run,
-        "sequence": event.sequence,
-        "time": event.time,
-        "emitted": emitted(event),
-        "outcome": text_or_none(event.data.get("outcome")),
-        "coverage": number_or_none(event.data.get("coverage")),
+        **event_row(event),
         "objects": [found._asdict() for found in found_objects(event)],
         "event": event.line.decode(),
         "partition": event.partition,

@@ -74,6 +74,21 @@ def emitted(event: SinkEvent) -> datetime | None:
         return None
 
 
+def event_row(event: SinkEvent) -> dict[str, Any]:
+    """What every table of events has, by column."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "camera": event.camera,
+        "run": event.run,
+        "sequence": event.sequence,
+        "time": event.time,
+        "emitted": emitted(event),
+        "outcome": text_or_none(event.data.get("outcome")),
+        "coverage": number_or_none(event.data.get("coverage")),
+    }
+
+
 def text_or_none(value: Any) -> str | None:
     """A text of at most 200 characters, without the NUL that PostgreSQL does not take; longer ones are cut."""
     return value[:MAX_NAME].replace("\0", "\ufffd") if isinstance(value, str) and value else None

@@ -15,7 +15,7 @@ from streamproc.sinks import tables
 from streamproc.sinks.address import Address
 from streamproc.sinks.event import SinkEvent
 from streamproc.sinks.files import disk_error
-from streamproc.sinks.rows import emitted, found_objects, happened, number_or_none, text_or_none
+from streamproc.sinks.rows import event_row, found_objects, happened
 from streamproc.sinks.sink import Batch, Limits, TargetMoved, Written
 
 
@@ -120,18 +120,7 @@ def _insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | 
 
 
 def _row(event: SinkEvent) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "type": event.type,
-        "camera": event.camera,
-        "run": event.run,
-        "sequence": event.sequence,
-        "time": event.time,
-        "emitted": emitted(event),
-        "outcome": text_or_none(event.data.get("outcome")),
-        "coverage": number_or_none(event.data.get("coverage")),
-        "data": event.event,
-    }
+    return {**event_row(event), "data": event.event}
 
 
 def _objects(event: SinkEvent) -> list[dict[str, Any]]:
