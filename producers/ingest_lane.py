@@ -145,6 +145,8 @@ class Lane:
         """No more reports will come: what is not acknowledged has failed."""
         for run in self._all_runs():
             run.deliveries.give_up(f"topic {self._topic}: records were not acknowledged when reading ended")
+            if run.traces is not None:
+                run.traces.give_up()
 
     @property
     def settled(self) -> bool:
@@ -286,6 +288,7 @@ class Lane:
 
     def _send_frame(self, run: Run, frame: Frame) -> None:
         key = FrameKey(self._spec.name, run.id, run.numbered)
+        began_ns = 0 if run.traces is None else time.time_ns()
         try:
             preview = run.previews.chosen(run.numbered, frame.captured_ns)
             with self._changed:
@@ -294,6 +297,7 @@ class Lane:
         except StreamprocError as error:
             run.deliveries.spoil(frame, error)
             return
+        encoded_ns = 0 if run.traces is None else time.time_ns()
         line = line_of(encoded.tiles[0][0], encoded.pixels) if self._outlet.ledger is not None else None
         try:
             saved = Saved(encoded.unchanged, encoded.held)
@@ -302,14 +306,19 @@ class Lane:
             run.deliveries.unsent(frame, error)
             raise
         run.numbered += 1
+        trace = None
+        if run.traces is not None:
+            trace = run.traces.begin(encoded.tiles, encode_ns=(began_ns, encoded_ns))
         for index, (header, payload) in enumerate(encoded.tiles):
             try:
-                self._send(run, index, header, payload)
+                self._send(run, index, header, payload, trace)
             except StreamprocError as error:
                 run.deliveries.refuse(key.sequence, len(encoded.tiles) - index, error)
+                if run.traces is not None:
+                    run.traces.report(key.sequence, error, tiles=len(encoded.tiles) - index)
                 return
 
-    def _send(self, run: Run, index: int, header: TileHeader, payload: bytes) -> None:
+    def _send(self, run: Run, index: int, header: TileHeader, payload: bytes, trace: bytes | None) -> None:
         self._wait_to_send(run, len(payload))
         sequence, size = header.sequence, len(payload)
 
@@ -317,13 +326,15 @@ class Lane:
             if error is None and offset is not None:
                 run.cutter.delivered(sequence, index, offset)
             run.deliveries.report(sequence, size, error)
+            if run.traces is not None:
+                run.traces.report(sequence, error)
 
         self._outlet.sender.send(
             topic=self._topic,
             partition=tile_partition(self._spec.name, index, self._outlet.partitions),
             key=tile_key(header),
             value=payload,
-            headers=tile_headers(header),
+            headers=tile_headers(header, trace=trace),
             on_delivery=report,
             timeout_s=self._outlet.settings.delivery_timeout_s,
         )

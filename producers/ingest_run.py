@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from producers.cutting import PATIENCE_S, Cutter
 from producers.deliveries import Deliveries
 from producers.pacing import PreviewChoice
+from streamproc.topics import Topics
+from streamproc.tracing import FrameTraces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from streamproc.ledger import LedgerWriter
     from streamproc.metrics import Metrics
     from streamproc.settings import Settings
+    from streamproc.tracing import Tracer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Outlet:
         pipeline_halo: Pixels around a tile that the pipeline's operators need.
         notice: Takes one line for the user.
         stop: Set when all is to end: waits become short.
+        tracer: Where the spans of frames that are traced go; None is nowhere.
     """
 
     settings: Settings
@@ -69,6 +73,7 @@ class Outlet:
     pipeline_halo: int = 0
     notice: Callable[[str], None]
     stop: threading.Event = field(default_factory=threading.Event)
+    tracer: Tracer | None = None
 
 
 class Run:
@@ -90,6 +95,8 @@ class Run:
         self.held = 0  # frames that may still be counted here; guarded by the lane
         self.previews = PreviewChoice(outlet.settings.preview_per_s, stream_fps=stream_fps)
         self.deliveries = Deliveries(outlet.metrics, camera=spec.name, run=run, ledger=outlet.ledger)
+        topic = Topics(outlet.settings.prefix).tiles
+        self.traces = None if outlet.tracer is None else FrameTraces(outlet.tracer, topic=topic)
         self.cutter = Cutter(
             outlet.settings,
             codec=spec.codec,

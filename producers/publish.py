@@ -28,6 +28,7 @@ from streamproc.metrics import Metrics
 from streamproc.model import Codec, Frame, FrameKey, Grid, TileHeader
 from streamproc.publisher import Publisher
 from streamproc.topics import Topics, tile_key, tile_partition
+from streamproc.tracing import FrameTraces, Tracer, traced
 from streamproc.wire import Headers, tile_headers
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ _BLOCK_FRAMES = 2 * _ENCODE_THREADS + 2  # more would be read ahead in vain wher
 class _Ready:
     encoded: EncodedFrame
     line: FrameLine | None
+    encode_ns: tuple[int, int]  # began and ended; (0, 0) unless frames are traced
 
 
 class Sender(Protocol):
@@ -97,6 +99,7 @@ def publish(
     changed: ChangedOnly | None = None,
     sender: Sender | None = None,
     metrics: Metrics | None = None,
+    tracer: Tracer | None = None,
     stop: threading.Event | None = None,
     on_progress: Callable[[int], None] | None = None,
     on_frame: Callable[[Sequence[TileHeader], Frame], None] | None = None,
@@ -120,6 +123,7 @@ def publish(
         changed: Send only tiles that have changed, the others as references to their pixels; None sends all.
         sender: Where records go, not closed; None is a Publisher of its own.
         metrics: Counts frames and bytes there too; None keeps a registry nobody sees.
+        tracer: Where spans go, not closed; None is one of its own if the settings ask for traces.
         stop: Set it to end the run: no more is read, what was read is sent and flushed.
         on_progress: Told the number of frames sent so far.
         on_frame: Told the tile headers and the frame when its tiles were handed over (not yet acknowledged).
@@ -130,48 +134,52 @@ def publish(
 
     Raises:
         UsageError: A bad camera or run name, or a run that is in the ledger already.
+        SettingError: The settings ask for traces, and OpenTelemetry is not installed.
     """
     require_name("camera", camera)
     run = new_run() if run is None else require_name("run", run)
-    if ledger is not None:
-        ledger.begin(camera, run)
-    cutter = Cutter(
-        settings,
-        codec=codec,
-        grid=grid,
-        pipeline_halo=pipeline_halo,
-        partitions=partitions,
-        notice=notice or log.info,
-        changed=changed,
-        patience_s=PATIENCE_S if drop == "block" else 0.0,
-    )
     metrics = metrics or Metrics()
-    own: Publisher | None = None
-    if sender is None:
-        own = sender = Publisher(settings, client_id="streamproc-produce").start()
-    publication = _Publication(
-        settings,
-        sender=sender,
-        camera=camera,
-        run=run,
-        partitions=partitions,
-        cutter=cutter,
-        deliveries=Deliveries(metrics, camera=camera, run=run, ledger=ledger),
-        stop=stop or threading.Event(),
-        noted=ledger is not None,
-        in_order=changed is not None,
-    )
-    started_s = time.monotonic()
-    ahead = publication.read_ahead(source, fps=fps, limit=limit, drop=drop)
-    waiting_bytes = metrics.buffer_bytes.labels("producer")
-    waiting_bytes.set_function(lambda: sender.queued_bytes + ahead.held_bytes)
-    try:
-        publication.send_all(ahead, on_progress=on_progress, on_frame=on_frame)
-    finally:
-        if own is not None:
-            own.close(timeout_s=0)
-        publication.give_up(ahead)
-    return publication.report(source, ahead, seconds=time.monotonic() - started_s)
+    with traced(settings, metrics, part="producer", given=tracer) as spans:
+        if ledger is not None:
+            ledger.begin(camera, run)
+        cutter = Cutter(
+            settings,
+            codec=codec,
+            grid=grid,
+            pipeline_halo=pipeline_halo,
+            partitions=partitions,
+            notice=notice or log.info,
+            changed=changed,
+            patience_s=PATIENCE_S if drop == "block" else 0.0,
+        )
+        own: Publisher | None = None
+        if sender is None:
+            own = sender = Publisher(settings, client_id="streamproc-produce").start()
+        publication = _Publication(
+            settings,
+            sender=sender,
+            camera=camera,
+            run=run,
+            partitions=partitions,
+            cutter=cutter,
+            deliveries=Deliveries(metrics, camera=camera, run=run, ledger=ledger),
+            stop=stop or threading.Event(),
+            noted=ledger is not None,
+            in_order=changed is not None,
+            tracer=spans,
+        )
+        started_s = time.monotonic()
+        ahead = publication.read_ahead(source, fps=fps, limit=limit, drop=drop)
+        waiting_bytes = metrics.buffer_bytes.labels("producer")
+        waiting_bytes.set_function(lambda: sender.queued_bytes + ahead.held_bytes)
+        metrics.buffer_limit.labels("producer").set(settings.producer_queue_bytes)
+        try:
+            publication.send_all(ahead, on_progress=on_progress, on_frame=on_frame)
+        finally:
+            if own is not None:
+                own.close(timeout_s=0)
+            publication.give_up(ahead)
+        return publication.report(source, ahead, seconds=time.monotonic() - started_s)
 
 
 class _Publication:
@@ -190,6 +198,7 @@ class _Publication:
         stop: threading.Event,
         noted: bool,
         in_order: bool,
+        tracer: Tracer | None,
     ) -> None:
         self._settings = settings
         self._sender = sender
@@ -200,6 +209,7 @@ class _Publication:
         self._stop = stop
         self._topic = Topics(settings.prefix).tiles
         self._deliveries = deliveries
+        self._traces = None if tracer is None else FrameTraces(tracer, topic=self._topic)
         self._noted = noted
         self._encoders = 1 if in_order else _ENCODE_THREADS
         self._most_queued_bytes = settings.producer_queue_bytes // 2  # the rest is for frames that may be dropped
@@ -233,6 +243,8 @@ class _Publication:
         why = self._deliveries.problem or ahead.problem or StreamprocError("the run ended before the frame was sent")
         for frame in ahead.unsent():
             self._deliveries.unsent(frame, why)
+        if self._traces is not None:
+            self._traces.give_up()
 
     def read_ahead(self, source: Source, *, fps: Fps, limit: int | None, drop: DropPolicy) -> ReadAhead[_Ready]:
         """Reader of a source for this run, not started."""
@@ -246,10 +258,13 @@ class _Publication:
             return ending
 
         def encode(frame: Frame, sequence: int, preview: bool) -> _Ready:
+            began_ns = 0 if self._traces is None else time.time_ns()
             key = FrameKey(self._camera, self._run, sequence)
             pressure = room.pressure(queued_bytes=self._sender.queued_bytes)
             encoded = self._cutter.encode(frame, key, preview=preview, pressure=pressure)
-            return _Ready(encoded, line_of(encoded.tiles[0][0], encoded.pixels) if self._noted else None)
+            line = line_of(encoded.tiles[0][0], encoded.pixels) if self._noted else None
+            encode_ns = (0, 0) if self._traces is None else (began_ns, time.time_ns())
+            return _Ready(encoded, line, encode_ns)
 
         room = WaitingRoom(
             drop,
@@ -286,23 +301,26 @@ class _Publication:
         except LedgerError as error:
             self._deliveries.unsent(frame, error)
             return False
+        trace = None if self._traces is None else self._traces.begin(tiles, encode_ns=ready.encode_ns)
         for index, (header, payload) in enumerate(tiles):
             try:
-                self._send_tile(index, header, payload)
+                self._send_tile(index, header, payload, trace)
             except StreamprocError as error:
                 self._deliveries.refuse(key.sequence, len(tiles) - index, error)
+                if self._traces is not None:
+                    self._traces.report(key.sequence, error, tiles=len(tiles) - index)
                 return False
             handed_over(len(payload))
         return True
 
-    def _send_tile(self, index: int, header: TileHeader, payload: bytes) -> None:
+    def _send_tile(self, index: int, header: TileHeader, payload: bytes, trace: bytes | None) -> None:
         self._wait_for_room(len(payload))
         self._sender.send(
             topic=self._topic,
             partition=tile_partition(self._camera, index, self._partitions),
             key=tile_key(header),
             value=payload,
-            headers=tile_headers(header),
+            headers=tile_headers(header, trace=trace),
             on_delivery=self._reporter(header.sequence, index, len(payload)),
             timeout_s=self._settings.delivery_timeout_s,
         )
@@ -312,6 +330,8 @@ class _Publication:
             if error is None and offset is not None:
                 self._cutter.delivered(sequence, index, offset)
             self._deliveries.report(sequence, size, error)
+            if self._traces is not None:
+                self._traces.report(sequence, error)
 
         return report
 

@@ -1,8 +1,9 @@
 """A record of the log as it is sent again: pure.
 
 Key, value and headers stay as they are, duplicates and nulls too, but for what names the run: the `tile` header, the
-key `camera/run/row/col`, and the trace that is made of camera, run and sequence. The `tile` header also says with which
-frame the new run begins, and refers to no other record's pixels. Where the record stood, headers tell:
+key `camera/run/row/col`, and the trace that is made of camera, run and sequence; the new one is not recorded. The
+`tile` header also says with which frame the new run begins, and refers to no other record's pixels. Where the record
+stood, headers tell:
 
 | header | says |
 |---|---|
@@ -22,7 +23,7 @@ from streamproc.errors import BrokerError
 from streamproc.model import TileHeader
 from streamproc.records import Record
 from streamproc.topics import tile_key, tile_partition
-from streamproc.wire import TILE_HEADER, TILE_SCHEMA, RawHeaders, traceparent
+from streamproc.wire import TILE_HEADER, TILE_SCHEMA, TRACEPARENT, RawHeaders, trace_id, traceparent
 
 ORIGIN_RUN = "origin_run"
 _ORIGIN = ("origin_topic", "origin_partition", "origin_offset", ORIGIN_RUN, "origin_timestamp_ms")
@@ -64,12 +65,12 @@ def headers_of(record: Record, header: TileHeader, *, run: str, first: int) -> R
         run: The new run.
         first: Lowest sequence that is sent in that run.
     """
-    trace = traceparent(header)
+    trace = trace_id(header.key).encode()
     kept: list[tuple[str, bytes | None]] = []
     for at, (name, value) in enumerate(record.headers):
         if name == TILE_HEADER:
             kept.append((name, _with_run(value, run, first=first)))
-        elif name == "traceparent" and value == trace:
+        elif name == TRACEPARENT and value[3:35] == trace:  # 00-<trace>-<span>-<flags>
             kept.append((name, traceparent(_renamed(header, run))))
         elif name not in _ORIGIN:  # of a replay that is replayed
             kept.append((name, None if at in record.nulls else value))

@@ -27,6 +27,7 @@ from streamproc.operators.pipeline import Pipeline
 from streamproc.publisher import Publisher, RenewablePublisher
 from streamproc.settings import Settings
 from streamproc.topics import Topics
+from streamproc.tracing import Tracer
 
 Role = Literal["extract", "aggregate", "all"]
 ROLES: dict[str, Role] = {"extract": "extract", "aggregate": "aggregate", "all": "all"}
@@ -68,6 +69,7 @@ def create_app(
     metrics: Metrics,
     publisher: Publisher,
     crash: Crash,
+    tracer: Tracer | None = None,
 ) -> Wiring:
     """Wire a worker.
 
@@ -79,7 +81,9 @@ def create_app(
         metrics: The process's metrics.
         publisher: Started; results and dead letters go out through it.
         crash: Told once when a result could not be delivered; the worker must end without committing.
+        tracer: Where the spans of frames that are traced go; None is nowhere.
     """
+    _expect(metrics, role)
     app = _faust_app(settings)
     app.lease = Lease(settings.session_timeout_s)
     app.before_revoke = partial(finish, app, windows := list[Window](), timeout_s=LET_GO_S)
@@ -98,17 +102,33 @@ def create_app(
     events: RenewablePublisher | None = None
     if role in {"extract", "all"}:
         pools.append(ThreadPoolExecutor(settings.worker_threads, thread_name_prefix="extract"))
-        extractor = Extractor(settings=settings, pipeline=pipeline, partitions=partitions, metrics=metrics)
+        extractor = Extractor(
+            settings=settings, pipeline=pipeline, partitions=partitions, metrics=metrics, tracer=tracer
+        )
         add_extract_agent(app, extractor, make_window=partial(window, pools[-1]))
     if role in {"aggregate", "all"}:
         pools.append(ThreadPoolExecutor(1, thread_name_prefix="assemble"))
         events = RenewablePublisher(partial(_events_publisher, settings, app.lease))
         aggregation = Aggregation(
-            settings, pipeline=pipeline, metrics=metrics, read_back=partial(read_back, settings), lease=app.lease
+            settings,
+            pipeline=pipeline,
+            metrics=metrics,
+            read_back=partial(read_back, settings),
+            lease=app.lease,
+            tracer=tracer,
         )
         lost = partial(_lost, app, aggregation, events, crash)
         add_assemble_agent(
-            app, aggregation, settings=settings, make_window=partial(window, pools[-1], fenced=events, lost=lost)
+            app,
+            aggregation,
+            settings=settings,
+            make_window=partial(
+                window,
+                pools[-1],
+                fenced=events,
+                lost=lost,
+                delivered=metrics.stage_seconds.labels("deliver").observe,
+            ),
         )
     app.on_partitions_revoked.connect(partial(_revoked, tenure, gone_s, aggregation, pools[-1], events), weak=False)
     return Wiring(
@@ -120,6 +140,17 @@ def create_app(
         aggregation=aggregation,
         events=events,
     )
+
+
+def _expect(metrics: Metrics, role: Role) -> None:
+    """Show from the start, at 0, what a worker may count: `increase()` sees the first then."""
+    if role in {"extract", "all"}:
+        metrics.deadletters.expect("extract")
+        metrics.decoders_lost.expect()
+    if role in {"aggregate", "all"}:
+        metrics.deadletters.expect("assemble")
+        metrics.tiles.expect()
+        metrics.stage_seconds.expect()
 
 
 def _events_publisher(settings: Settings, lease: Lease) -> Publisher:

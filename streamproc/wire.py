@@ -39,6 +39,7 @@ TILE_SCHEMA = 1
 REFERENCE_SCHEMA = 2  # of a tile that names another's pixels; what reads schema 1 alone refuses it
 FEATURES_SCHEMA = 2
 TILE_HEADER = "tile"
+TRACEPARENT = "traceparent"
 CONTENT_TYPES = {"jpeg": b"image/jpeg", "png": b"image/png", "raw": b"application/octet-stream"}
 
 MAX_HEADER_BYTES = 4096  # a real one takes about 450
@@ -71,26 +72,36 @@ def digest_frame(pixels: NDArray[Any]) -> bytes:
 # --- tiles -------------------------------------------------------------------------------------------------------
 
 
-def tile_headers(header: TileHeader) -> Headers:
-    """The Kafka headers of a tile record; of one without a picture the `tile` header alone, for it is to be small."""
+def tile_headers(header: TileHeader, *, trace: bytes | None = None) -> Headers:
+    """The Kafka headers of a tile record; of one without a picture as few as can be, for it is to be small.
+
+    Args:
+        header: Of the tile.
+        trace: W3C trace context of a frame that is traced; None is one that is not, which needs none if it is small.
+    """
     if header.same_as is not None:
-        return [(TILE_HEADER, _pack.encode(header))]
+        return [(TILE_HEADER, _pack.encode(header)), *([] if trace is None else [(TRACEPARENT, trace)])]
     return [
         (TILE_HEADER, _pack.encode(header)),
         ("content-type", CONTENT_TYPES[header.codec]),
-        ("traceparent", traceparent(header)),
+        (TRACEPARENT, trace or traceparent(header)),
     ]
 
 
+def trace_id(key: FrameKey) -> str:
+    """The trace of a frame, 32 hexadecimal digits: always the same for the same frame."""
+    return xxhash.xxh3_128_hexdigest(f"{key.camera}/{key.run}/{key.sequence}".encode())
+
+
 def traceparent(header: TileHeader) -> bytes:
-    """W3C trace context of a tile: one trace for each frame, one span for each tile; deterministic, not sampled.
+    """W3C trace context of a tile whose frame is not traced: one trace for each frame; deterministic, not sampled.
 
     References:
         https://www.w3.org/TR/trace-context/
     """
     frame = f"{header.camera}/{header.run}/{header.sequence}"
     span = xxhash.xxh3_64_hexdigest(f"{frame}/{header.index}".encode())
-    return f"00-{xxhash.xxh3_128_hexdigest(frame.encode())}-{span}-00".encode()
+    return f"00-{trace_id(header.key)}-{span}-00".encode()
 
 
 def check_tile(header: TileHeader, payload: bytes | None, *, max_frame_pixels: int) -> None:

@@ -32,6 +32,7 @@ from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pixels import encode, thumbnail
 from streamproc.settings import Settings
 from streamproc.topics import MAX_PICTURE_BYTES, MAX_RECORD_BYTES, Topics
+from streamproc.tracing import AssemblyTraces, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class _Partition:
     assembler: Assembler
     steps: WholeSteps
     read_back_ms: int
+    traces: AssemblyTraces | None
     said: set[str] = field(default_factory=set)  # ids of events that are out, of frames whose own is not
     next_picture_s: dict[str, float] = field(default_factory=dict)
 
@@ -67,9 +69,17 @@ class Aggregation:
     """
 
     def __init__(
-        self, settings: Settings, *, pipeline: Pipeline, metrics: Metrics, read_back: ReadBack, lease: Lease
+        self,
+        settings: Settings,
+        *,
+        pipeline: Pipeline,
+        metrics: Metrics,
+        read_back: ReadBack,
+        lease: Lease,
+        tracer: Tracer | None = None,
     ) -> None:
         self._lease = lease
+        self._tracer = tracer
         self._pipeline = pipeline
         self.taken: dict[int, int] = {}
         self.worked_off_until_s = float("-inf")
@@ -126,8 +136,12 @@ class Aggregation:
         try:
             features = wire.decode_features(value, max_frame_pixels=self._settings.max_frame_pixels)
         except Exception as error:  # noqa: BLE001 - every error is one dead letter
-            bad = guard.as_bad_message(error)
+            bad = guard.as_bad_message(error, message)
             guard.dead_letter(batch, message, bad, stage="assemble", topics=self._topics, metrics=self._metrics)
+            if partition.traces is not None:
+                partition.traces.refuse(
+                    guard.header_list(message), offset=message.offset, size=len(value), at_ns=time.time_ns(), bad=bad
+                )
             return
         published_ms = features.published_ns // 1_000_000
         if published_ms < partition.read_back_ms and not partition.assembler.knows(
@@ -140,6 +154,8 @@ class Aggregation:
         )
         if outcome is not None:
             self._metrics.tiles.labels(outcome).inc()
+        if partition.traces is not None and outcome in {None, "deadlettered"}:
+            partition.traces.add(features.tile, guard.header_list(message), now_ns=time.time_ns())
 
     def _partition(self, message: Message, tenure: int) -> _Partition | None:
         """The state of the record's partition; anew for each assignment, with what was emitted before."""
@@ -159,11 +175,21 @@ class Aggregation:
         )
         since_ms = int(message.timestamp * 1000)
         partition = _Partition(
-            tenure=tenure, assembler=assembler, steps=WholeSteps(self._pipeline), read_back_ms=since_ms
+            tenure=tenure,
+            assembler=assembler,
+            steps=WholeSteps(self._pipeline),
+            read_back_ms=since_ms,
+            traces=self._traces_of(message.partition),
         )
         self._resume(partition, message.partition, since_ms)
         self._partitions[message.partition] = partition
         return partition
+
+    def _traces_of(self, number: int) -> AssemblyTraces | None:
+        if self._tracer is None:
+            return None
+        topics = self._topics
+        return AssemblyTraces(self._tracer, topic=topics.features, partition=number, group=topics.group)
 
     def _resume(self, partition: _Partition, number: int, since_ms: int) -> None:
         """Learn which frames have been told of since a moment, and what was known after them."""
@@ -178,7 +204,8 @@ class Aggregation:
                 try:
                     partition.steps.remember(camera, run, event.memory)
                 except BadMessage as error:
-                    log.warning("followers begin anew: %s", error.detail)
+                    about = {"camera": camera, "run": run, "partition": number, "reason": error.reason}
+                    log.warning("followers begin anew: %s", error.detail, extra=about)
 
     def _emit(self, batch: Batch, number: int, partition: _Partition, closed: ClosedFrame) -> None:
         started_ns = time.time_ns()
@@ -193,9 +220,25 @@ class Aggregation:
         self._metrics.assemble_seconds.observe((event.emitted_ns - started_ns) / 1e9)
         told = [cloudevents.encode_occurrence(event, step, occurrence) for step, occurrence in view.occurrences]
         told.append(_fitting_event(event, partition.steps.memory(event.camera, event.run)))
+        trace = None if partition.traces is None else partition.traces.leave(event.key)
+        if trace is not None:
+            told = [([*headers, *trace.headers], value) for headers, value in told]
+        if not self._tell(batch, number, partition, event.camera, told):
+            return
+        if partition.traces is not None and trace is not None:
+            partition.traces.end(trace, event, merge_ns=started_ns, ended_ns=time.time_ns())
+        if view.preview is not None and self._picture_is_due(partition, event.camera):
+            self._send_pictures(batch, number, event, view)
+        self._count(closed, event)
+        self._count_steps(view)
+
+    def _tell(
+        self, batch: Batch, number: int, partition: _Partition, camera: str, told: list[tuple[wire.Headers, bytes]]
+    ) -> bool:
+        """Send the events of a frame; False when the partition is not certainly this worker's any more."""
         for headers, value in told:
             if not self._may_emit(batch):
-                return
+                return False
             identity = dict(headers)["ce_id"].decode()
             if identity in partition.said:
                 partition.said.discard(identity)  # sent by a worker that died before the frame's own event
@@ -203,15 +246,12 @@ class Aggregation:
             batch.send(
                 topic=self._topics.events,
                 partition=number,
-                key=event.camera.encode(),
+                key=camera.encode(),
                 value=value,
                 headers=headers,
                 fenced=True,
             )
-        if view.preview is not None and self._picture_is_due(partition, event.camera):
-            self._send_pictures(batch, number, event, view)
-        self._count(closed, event)
-        self._count_steps(view)
+        return True
 
     def _may_emit(self, batch: Batch) -> bool:
         """Wait until the batch's partitions are certainly this worker's; False when they are not any more.
@@ -268,6 +308,8 @@ class Aggregation:
         for outcome, count in closed.tiles.items():
             metrics.tiles.labels(outcome).inc(count)
         metrics.frames.labels(camera, event.outcome).inc()
+        if event.run.startswith("replay-"):
+            return  # captured long ago: nobody waited for it
         for stage, milliseconds in event.latency_ms.items():
             if stage == "total":
                 metrics.event_seconds.labels(camera).observe(max(0.0, milliseconds / 1000))

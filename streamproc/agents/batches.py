@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -69,6 +70,14 @@ class Sender(Protocol):
         """Queue one record."""
 
 
+Delivered: TypeAlias = Callable[[float], None]
+"""Told of each fenced record: how long it took from being sent to the broker's word, in seconds."""
+
+
+def _untold(_seconds: float) -> None:
+    """Nobody asks."""
+
+
 class Batch:
     """Records handled together, and the account of what was sent for them.
 
@@ -87,6 +96,7 @@ class Batch:
         tenure: int,
         publisher: Sender,
         fenced: Sender | None = None,
+        delivered: Delivered = _untold,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.events = events
@@ -94,11 +104,20 @@ class Batch:
         self.floors: dict[int, int | None] = {}
         self._publisher = publisher
         self._fenced = fenced or publisher
+        self._delivered = delivered
         self._loop = loop
         self._lock = threading.Lock()
         self._unsettled = 1  # the work itself
         self._error: BaseException | None = None
         self._done: asyncio.Future[None] = loop.create_future()
+
+    def facts(self) -> dict[str, object]:
+        """The first record, if there is one, and how many there are, as facts of a log line."""
+        told: dict[str, object] = {"records": len(self.events)}
+        if self.events:
+            first = self.events[0].message
+            told |= {"topic": first.topic, "partition": first.partition, "offset": first.offset}
+        return told
 
     def send(
         self,
@@ -115,8 +134,11 @@ class Batch:
         A `fenced` one may only be delivered while the partition is certainly this worker's; its failure is a
         LeaseError.
         """
+        sent_s = time.monotonic()
 
         def report(error: Exception | None, _offset: int | None) -> None:
+            if fenced and error is None:
+                self._delivered(time.monotonic() - sent_s)
             self._settle(LeaseError(str(error)) if fenced and error is not None else error)
 
         with self._lock:
@@ -178,6 +200,7 @@ class Window:
         crash: Called once when a batch failed for good; nothing is acknowledged after that.
         lost: Called with the number of an assignment in which a fenced record was not delivered: its batches are not
             acknowledged, and it must be taken anew. None makes that a crash.
+        delivered: Told how long each fenced record took.
         size: Batches in flight; `submit` waits for a free place.
         tenure: The worker's present assignment.
     """
@@ -194,12 +217,14 @@ class Window:
         tenure: Tenure,
         fenced: Sender | None = None,
         lost: Callable[[int], None] | None = None,
+        delivered: Delivered = _untold,
     ) -> None:
         self.tenure = tenure
         self.waiting_bytes: Callable[[], int] = lambda: 0  # in the stream's queue; set when its agent starts
         self._pool, self._publisher, self._work = pool, publisher, work
         self._settled, self._crash = settled, crash
         self._fenced, self._lost, self._void = fenced, lost, -1
+        self._delivered = delivered
         self._places = asyncio.Semaphore(size)
         self._in_flight: asyncio.Queue[Batch] = asyncio.Queue()
         self._finisher: asyncio.Task[None] | None = None
@@ -220,7 +245,14 @@ class Window:
         loop = asyncio.get_running_loop()
         if self._finisher is None:
             self._finisher = loop.create_task(self._finish_in_order())
-        batch = Batch(events, tenure=tenure, publisher=self._publisher, fenced=self._fenced, loop=loop)
+        batch = Batch(
+            events,
+            tenure=tenure,
+            publisher=self._publisher,
+            fenced=self._fenced,
+            delivered=self._delivered,
+            loop=loop,
+        )
         self._under_way += 1
         self._in_flight.put_nowait(batch)
         loop.run_in_executor(self._pool, batch.run, self._work)
@@ -236,8 +268,12 @@ class Window:
             try:
                 await self._finish(batch)
             except Exception as error:  # noqa: BLE001 - nothing may be acknowledged any more: end the worker
-                log.critical("a result could not be delivered, stopping without acknowledging its input: %s", error)
                 self.fail(error)
+                log.critical(
+                    "a result could not be delivered, stopping without acknowledging its input: %s",
+                    error,
+                    extra=batch.facts(),
+                )
                 return
             finally:
                 self._under_way -= 1
@@ -250,7 +286,9 @@ class Window:
             if self._lost is None:
                 raise
             if batch.tenure > self._void:
-                log.warning("partitions may have gone to another worker and are taken anew: %s", error)
+                log.warning(
+                    "partitions may have gone to another worker and are taken anew: %s", error, extra=batch.facts()
+                )
                 self._void = batch.tenure
                 self._lost(batch.tenure)
         if batch.tenure > self._void and batch.tenure == self.tenure.number:

@@ -25,9 +25,10 @@ from streamproc.reader import Record, TopicReader
 from streamproc.references import References, fetch_from
 from streamproc.settings import Settings
 from streamproc.topics import MAX_FEATURES_BYTES, Topics, camera_partition, features_key
+from streamproc.tracing import Place, Tracer, context_of, tile_span
 
-Encoded: TypeAlias = tuple[TileHeader, bytes]
-"""A tile, and its features as bytes."""
+Encoded: TypeAlias = tuple[TileHeader, bytes, wire.Headers]
+"""A tile, its features as bytes, and their record's headers."""
 
 _RECORD_OVERHEAD_BYTES = 4096  # key, headers and framing around a value
 
@@ -38,8 +39,17 @@ THUMBNAIL_SIDE_PX = 640  # previews are reduced by 2, 4 or 8 until the frame's l
 class Extractor:
     """What one tile record needs to become features; used on pool threads, each with a decoder of its own."""
 
-    def __init__(self, *, settings: Settings, pipeline: Pipeline, partitions: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        pipeline: Pipeline,
+        partitions: int,
+        metrics: Metrics,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.settings = settings
+        self._tracer = tracer
         self.pipeline = pipeline
         self.partitions = partitions
         self.metrics = metrics
@@ -63,6 +73,15 @@ class Extractor:
                 self._send(batch, done)
                 done, began = [], time.monotonic()
         self._send(batch, done)
+
+    @property
+    def held_bytes(self) -> int:
+        """Of tiles, and of results, that later tiles may refer to."""
+        return self._references.held_bytes + self._recall.held_bytes
+
+    def decoder_pids(self) -> list[int]:
+        """Process ids of the decoders that run."""
+        return [pid for decoder in tuple(self._decoders) if (pid := decoder.pid) is not None]
 
     def close(self) -> None:
         """End the decoders; no tile may be under way."""
@@ -92,19 +111,42 @@ class Extractor:
         return decoder
 
     def _send(self, batch: Batch, done: list[Encoded]) -> None:
-        for header, value in done:
+        for header, value, headers in done:
             batch.send(
                 topic=Topics(self.settings.prefix).features,
                 partition=camera_partition(header.camera, self.partitions),
                 key=features_key(header.key),
                 value=value,
-                headers=[],
+                headers=headers,
             )
 
     def _handle(self, batch: Batch, message: Message) -> Encoded | None:
         """The features of a tile; of one that is refused, word of that; None if its frame is not known."""
-        topics = Topics(self.settings.prefix)
         started_ns = time.time_ns()
+        header, value, bad = self._judge(batch, message, started_ns)
+        headers = [] if self._tracer is None else self._trace(self._tracer, message, header, started_ns, bad)
+        return None if header is None or value is None else (header, value, headers)
+
+    def _trace(
+        self, tracer: Tracer, message: Message, header: TileHeader | None, started_ns: int, bad: BadMessage | None
+    ) -> wire.Headers:
+        """End the span of a tile whose frame is traced; returns what its features carry."""
+        parent = context_of(guard.header_list(message))
+        if parent is None:
+            return []
+        topics, context = Topics(self.settings.prefix), parent.child()
+        place = Place(
+            message.topic, message.partition, message.offset, topics.group, size=len(guard.value_bytes(message))
+        )
+        ended_ns = time.time_ns()
+        tracer.end(tile_span(parent, context, place, header=header, started_ns=started_ns, ended_ns=ended_ns, bad=bad))
+        return [(wire.TRACEPARENT, context.header)]
+
+    def _judge(
+        self, batch: Batch, message: Message, started_ns: int
+    ) -> tuple[TileHeader | None, bytes | None, BadMessage | None]:
+        """A tile's header and its features, or why it went to dead letters; as much of them as is known."""
+        topics = Topics(self.settings.prefix)
         header: TileHeader | None = None
         try:
             header = wire.read_tile_header(guard.header_list(message))
@@ -113,14 +155,14 @@ class Extractor:
         except (BrokerError, DeliveryError, DecoderError):
             raise
         except Exception as error:  # noqa: BLE001 - every other error is one dead letter
-            bad = guard.as_bad_message(error)
+            bad = guard.as_bad_message(error, message)
             guard.dead_letter(batch, message, bad, stage="extract", topics=topics, metrics=self.metrics)
             if header is None:
-                return None
+                return None, None, bad
             value = wire.encode_features(self._refused(header, message, started_ns, bad))
-            if not self._acceptable(value):
-                return None  # the aggregator would refuse a frame like that, with a second dead letter
-        return header, value
+            # the aggregator would refuse a frame that is not acceptable, with a second dead letter
+            return header, value if self._acceptable(value) else None, bad
+        return header, value, None
 
     def _acceptable(self, value: bytes) -> bool:
         try:

@@ -35,11 +35,14 @@ def _raw_headers(message: Message) -> list[tuple[str, bytes | None]]:
     return [(str(name), None if value is None else bytes(value)) for name, value in pairs]
 
 
-def as_bad_message(error: Exception) -> BadMessage:
+def as_bad_message(error: Exception, message: Message | None = None) -> BadMessage:
     """An error as the reason of a dead letter; one that was not foreseen is `internal`, with its traceback logged."""
     if isinstance(error, BadMessage):
         return error
-    log.error("unforeseen error, the record goes to dead letters", exc_info=error)
+    at: dict[str, object] = {}
+    if message is not None:
+        at = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+    log.error("unforeseen error, the record goes to dead letters", exc_info=error, extra=at)
     return BadMessage("internal", f"{type(error).__name__}: {error}")
 
 

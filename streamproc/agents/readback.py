@@ -38,5 +38,15 @@ def read_back(settings: Settings, partition: int, since_ms: int) -> Iterable[Emi
                 unfinished.pop(stream, None)
             else:
                 unfinished.setdefault(stream, []).append(event)
-    log.info("read back %d events of partition %d in %.2f s", count, partition, time.monotonic() - started)
+    took_s = time.monotonic() - started
+    log.info(
+        "read back %d events of partition %d in %.2f s",
+        *(count, partition, took_s),
+        extra={
+            "topic": Topics(settings.prefix).events,
+            "partition": partition,
+            "events": count,
+            "seconds": round(took_s, 3),
+        },
+    )
     return [*frames.values(), *(event for events in unfinished.values() for event in events)]

@@ -119,7 +119,8 @@ class Consumer(driver.Consumer):
         except KafkaError as error:
             if isinstance(error, (GroupAuthorizationFailedError, TopicAuthorizationFailedError)):
                 raise
-            log.warning("nothing could be fetched, trying again: %s", error)  # Faust's would end the worker
+            # Faust's would end the worker
+            log.warning("nothing could be fetched, trying again: %s", error, extra={"retry_s": _RETRY_S})
             await self.sleep(_RETRY_S)
             return {}, set()
         for tp, found in (records or {}).items():
@@ -164,7 +165,11 @@ class Consumer(driver.Consumer):
                 try:
                     await self._seek_next(tp)
                 except (BrokerError, KafkaError, IllegalStateError) as error:
-                    log.warning("could not go back to the next record of %s, trying again: %s", tp, error)
+                    log.warning(
+                        "could not go back to the next record of %s, trying again: %s",
+                        *(tp, error),
+                        extra={"topic": tp.topic, "partition": tp.partition, "retry_s": _RETRY_S},
+                    )
                     await self.sleep(_RETRY_S)
                 else:
                     return

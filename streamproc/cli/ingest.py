@@ -19,13 +19,15 @@ from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, 
 from streamproc.cli.interrupts import stop_on_signals
 from streamproc.cli.notices import err, say
 from streamproc.settings import Settings, value_of
-from streamproc.words import counted
+from streamproc.topics import Topics
+from streamproc.words import Line, counted
 
 if TYPE_CHECKING:
     from producers.cameras_file import CameraSpec
     from producers.ingest import CameraReport
     from producers.sources import Source
     from streamproc.ledger import LedgerWriter
+    from streamproc.vitals import Vitals
 
 _SHOWN = 40  # cameras in the table; of more, those that are not online come first
 
@@ -76,13 +78,21 @@ def _run(
     from streamproc.exporter import exported
     from streamproc.provision import require_topics
     from streamproc.publisher import LastingPublisher, Publisher
+    from streamproc.surroundings import surroundings
+    from streamproc.tracing import traced
+    from streamproc.vitals import Vitals, Wanted
 
     halo = pipeline_for(pipeline).halo
     partitions = require_topics(settings)
     producer = partial(Publisher, settings, client_id="streamproc-ingest")
     with (
         stop_on_signals() as (stop, received),
-        exported(settings) as metrics,
+        exported(
+            settings,
+            vitals := Vitals("ingest", wanted=Wanted(Topics(settings.prefix).names, partitions), stopping=stop.is_set),
+        ) as metrics,
+        surroundings(metrics, settings, places={"ledger": ledger}),
+        traced(settings, metrics, part="producer") as tracer,
         _ledger(ledger) as writer,
         _closing(LastingPublisher(producer, notice=say, stop=stop)) as publisher,
         _table(quiet=as_json) as on_tick,
@@ -97,6 +107,7 @@ def _run(
             pipeline_halo=halo,
             notice=say,
             stop=stop,
+            tracer=tracer,
         )
         say(f"{file}: {counted(len(listed), 'camera')}; Ctrl-C ends")
         report = Ingest(
@@ -106,7 +117,7 @@ def _run(
             read=lambda path: read_cameras(path, variable=value_of),
             outlet=outlet,
             open_camera=_opener(settings),
-        ).run(on_tick=on_tick)
+        ).run(on_tick=_turning(vitals, on_tick, limit_s=settings.stall_timeout_s))
     if received:
         say(f"stopped by {signal.Signals(received[0]).name}")
     typer.echo(json.dumps(report.as_json()) if as_json else report.summary())
@@ -116,6 +127,19 @@ def _run(
         raise typer.Exit(128 + received[0])
 
 
+def _turning(
+    vitals: Vitals, on_tick: Callable[[list[CameraReport]], None] | None, *, limit_s: float
+) -> Callable[[list[CameraReport]], None]:
+    """Note each tick: the loop that looks after the cameras turns."""
+
+    def tick(reports: list[CameraReport]) -> None:
+        vitals.turn("loop over the cameras", limit_s=limit_s)
+        if on_tick is not None:
+            on_tick(reports)
+
+    return tick
+
+
 def _opener(settings: Settings) -> Callable[[CameraSpec], Source]:
     from producers.sources import open_source
 
@@ -123,7 +147,7 @@ def _opener(settings: Settings) -> Callable[[CameraSpec], Source]:
         return open_source(
             spec.source,
             settings,
-            notice=lambda line: say(f"camera {spec.name}: {line}"),
+            notice=lambda line: say(Line(f"camera {spec.name}: {line}", camera=spec.name)),
             open_timeout_s=spec.open_timeout_s,
             read_timeout_s=spec.read_timeout_s,
         )
