@@ -1,4 +1,4 @@
-"""Metrics of a process served for Prometheus, and read back from there."""
+"""Metrics and health of a process served on one port, and metrics read back from there."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamproc import __version__
+from streamproc.broker_watch import BrokerWatch
 from streamproc.errors import SettingError
 from streamproc.metrics import Metrics
 from streamproc.settings import Settings
+from streamproc.status_server import StatusServer
+from streamproc.vitals import Vitals
 
 _MAX_METRICS_BYTES: Final = 64 * 2**20
 
@@ -77,43 +78,51 @@ def tiles_by_outcome(port: int, *, host: str = "127.0.0.1", timeout_s: float = 5
 
 
 @contextmanager
-def exported(settings: Settings) -> Iterator[Metrics]:
-    """A process's metrics, served for as long as this lasts if a port is set.
+def exported(settings: Settings, vitals: Vitals | None = None) -> Iterator[Metrics]:
+    """A process's metrics and health, served for as long as this lasts if a port is set.
+
+    Args:
+        settings: Names the port.
+        vitals: What the process notes of itself; None for one that notes nothing. The broker is asked on its behalf.
 
     Raises:
         SettingError: The port is taken.
     """
     metrics = Metrics()
     metrics.build_info.labels(__version__).set(1)
-    exporter = None
+    vitals = vitals or Vitals("process")
+    exporter = watch = None
     if settings.metrics_port:
-        exporter = Exporter(metrics, host=settings.metrics_host, port=settings.metrics_port)
+        if vitals.wanted is not None:
+            vitals.asks(settings.bootstrap)
+        exporter = Exporter(metrics, host=settings.metrics_host, port=settings.metrics_port, vitals=vitals)
+        if vitals.wanted is not None:
+            watch = BrokerWatch(settings, vitals, vitals.wanted)
     try:
         yield metrics
     finally:
+        if watch is not None:
+            watch.close()
         if exporter is not None:
             exporter.close()
 
 
 class Exporter:
-    """Serves a registry at /metrics on one port, from a thread of its own, until closed.
+    """Serves a registry at /metrics, and health at /healthz and /readyz, from threads of its own, until closed.
 
     Raises:
         SettingError: The port is taken.
     """
 
-    def __init__(self, metrics: Metrics, *, host: str, port: int) -> None:
-        self._server: WSGIServer
+    def __init__(self, metrics: Metrics, *, host: str, port: int, vitals: Vitals | None = None) -> None:
         try:
-            self._server, self._thread = start_http_server(port, addr=host, registry=metrics.registry)
+            self._server = StatusServer(metrics.registry, vitals or Vitals("process"), host=host, port=port)
         except OSError as error:
             raise SettingError(
                 f"metrics port {host}:{port} cannot be opened ({error.strerror}): choose another with --metrics-port"
             ) from None
-        self.port: int = self._server.server_port
+        self.port: int = self._server.port
 
     def close(self) -> None:
-        """Stop serving; waits for the thread."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+        """Stop serving."""
+        self._server.close()

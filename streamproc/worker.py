@@ -8,13 +8,16 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
 import uvloop
+from aiokafka.errors import KafkaError
 
 from streamproc.app import Role, Wiring, create_app, end_events, finish, watched
-from streamproc.errors import StreamprocError
+from streamproc.errors import BrokerError, StreamprocError
 from streamproc.exporter import exported
 from streamproc.memory import keep_freed_memory
 from streamproc.metrics import Metrics
@@ -22,7 +25,11 @@ from streamproc.operators.pipeline import Pipeline
 from streamproc.provision import require_topics
 from streamproc.publisher import Publisher
 from streamproc.settings import Settings
-from streamproc.watch import follow_backlog, watch_for_stalls, watch_topics
+from streamproc.surroundings import Place, surroundings
+from streamproc.topics import Topics
+from streamproc.tracing import Tracer, traced
+from streamproc.vitals import Vitals, Wanted
+from streamproc.watch import follow_backlog, note_health, watch_for_stalls, watch_topics
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +37,14 @@ _FORCED_EXIT = 70
 _OBSERVE_S = 1.0
 
 
-def run_worker(settings: Settings, *, role: Role, pipeline: Pipeline, parent_pid: int | None = None) -> None:
+def run_worker(
+    settings: Settings,
+    *,
+    role: Role,
+    pipeline: Pipeline,
+    parent_pid: int | None = None,
+    places: Mapping[Place, Path | None] | None = None,
+) -> None:
     """Run until SIGTERM or SIGINT.
 
     Args:
@@ -38,19 +52,27 @@ def run_worker(settings: Settings, *, role: Role, pipeline: Pipeline, parent_pid
         role: Which agents run here.
         pipeline: For extract agents.
         parent_pid: Stop when this process is gone (workers started by another command).
+        places: Whose disk is watched on the machine's behalf.
 
     Raises:
         BrokerError: No broker, or its topics are not as they must be.
         StreamprocError: A result could not be delivered; its input stays unacknowledged.
+        SettingError: The settings ask for traces, and OpenTelemetry is not installed.
     """
     keep_freed_memory()
     cv2.setNumThreads(1)  # one thread of ours for each core; OpenCV's own would fight them
     partitions = require_topics(settings)
     # Measured: worker CPU for a tile 3.5 ms instead of 4.0; Faust's consumer thread takes its loop from the policy too.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    with exported(settings) as metrics:
+    vitals = Vitals(f"worker-{role}", wanted=Wanted(Topics(settings.prefix).names, partitions))
+    vitals.joins(Topics(settings.prefix).group)
+    with (
+        exported(settings, vitals) as metrics,
+        surroundings(metrics, settings, places=places),
+        traced(settings, metrics, part="worker") as tracer,
+    ):
         publisher = Publisher(settings, client_id=f"streamproc-worker-{role}").start()
-        run = _Run(settings, metrics=metrics, publisher=publisher, parent_pid=parent_pid)
+        run = _Run(settings, metrics=metrics, vitals=vitals, publisher=publisher, parent_pid=parent_pid, tracer=tracer)
         try:
             asyncio.run(run.main(role=role, pipeline=pipeline, partitions=partitions))
         finally:
@@ -60,9 +82,20 @@ def run_worker(settings: Settings, *, role: Role, pipeline: Pipeline, parent_pid
 class _Run:
     """The life of one worker on its event loop."""
 
-    def __init__(self, settings: Settings, *, metrics: Metrics, publisher: Publisher, parent_pid: int | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        metrics: Metrics,
+        vitals: Vitals,
+        publisher: Publisher,
+        parent_pid: int | None,
+        tracer: Tracer | None,
+    ) -> None:
         self._settings = settings
+        self._tracer = tracer
         self._metrics = metrics
+        self._vitals = vitals
         self._publisher = publisher
         self._parent_pid = parent_pid
         self._stop = asyncio.Event()
@@ -77,6 +110,7 @@ class _Run:
             metrics=self._metrics,
             publisher=self._publisher,
             crash=self._fail,
+            tracer=self._tracer,
         )
         self._catch_signals()
         app = wiring.app
@@ -85,19 +119,32 @@ class _Run:
             watched(asyncio.create_task(one), self._fail)
             for one in (
                 self._observe(wiring),
-                watch_for_stalls(self._settings, wiring, partitions=partitions, fail=self._fail),
+                watch_for_stalls(self._settings, wiring, partitions=partitions, fail=self._fail, vitals=self._vitals),
                 follow_backlog(self._settings, wiring, partitions=partitions),
                 watch_topics(self._settings, partitions=partitions, fail=self._fail),
             )
         ]
-        log.info("worker starts: role %s, pipeline %s, group %s", role, pipeline.name, app.conf.id)
+        health = watched(asyncio.create_task(note_health(self._settings, wiring, self._vitals)), self._fail)
+        log.info(
+            "worker starts: role %s, pipeline %s, group %s",
+            role,
+            pipeline.name,
+            app.conf.id,
+            extra={
+                "pipeline": pipeline.name,
+                "group": app.conf.id,
+                "partitions": partitions,
+            },
+        )
         try:
             if await self._started(wiring):
                 await self._until_stopped(wiring)
         finally:
             for watcher in watchers:
                 watcher.cancel()
+            self._vitals.stop()
             await self._leave(wiring)
+            health.cancel()
         if self._failure is not None:
             raise StreamprocError(f"worker stopped: {self._failure}") from self._failure
 
@@ -108,7 +155,12 @@ class _Run:
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._told_to_stop, number)
+
+    def _told_to_stop(self, number: int) -> None:
+        self._vitals.stop()
+        log.info("told to stop by %s", signal.Signals(number).name, extra={"signal": signal.Signals(number).name})
+        self._stop.set()
 
     async def _started(self, wiring: Wiring) -> bool:
         """Join the group; False if told to stop before that (a broker that is away lets a start wait for ever)."""
@@ -116,7 +168,13 @@ class _Run:
         await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
         if starting.done():
-            await starting
+            try:
+                await starting
+            except KafkaError as error:
+                raise BrokerError(
+                    f"the broker at {self._settings.bootstrap} went away while the worker was starting ({error}): start"
+                    " it again when the broker answers"
+                ) from None
             return True
         starting.cancel()
         return False
@@ -153,19 +211,26 @@ class _Run:
         if wiring.events is not None:
             wiring.events.close(timeout_s=0)
         alarm.cancel()
-        log.info("worker stopped in %.1f s", time.monotonic() - started)
+        took_s = time.monotonic() - started
+        log.info("worker stopped in %.1f s", took_s, extra={"seconds": round(took_s, 3)})
 
     async def _observe(self, wiring: Wiring) -> None:
         """Keep gauges current, and notice a parent that is gone."""
+        known: dict[str, tuple[int, float]] = {}  # a topic of which all partitions have left lags no more
+        _show_limits(self._metrics, self._settings, wiring)
         while True:
             await asyncio.sleep(_OBSERVE_S)
-            for topic, (records, seconds) in _lag(wiring, time.time()).items():
+            lag = _lag(wiring, time.time())
+            known.update(dict.fromkeys(lag, (0, 0.0)))
+            for topic, (records, seconds) in {**known, **lag}.items():
                 self._metrics.lag.labels(topic).set(records)
                 self._metrics.lag_seconds.labels(topic).set(seconds)
-            self._metrics.buffer_bytes.labels("producer").set(self._publisher.queued_bytes)
-            self._metrics.buffer_bytes.labels("streams").set(sum(window.waiting_bytes() for window in wiring.windows))
+            for buffer, waiting in _buffers(wiring).items():
+                self._metrics.buffer_bytes.labels(buffer).set(waiting)
             if self._parent_pid is not None and os.getppid() != self._parent_pid:
-                log.warning("the process that started this worker is gone, stopping")
+                log.warning(
+                    "the process that started this worker is gone, stopping", extra={"parent_pid": self._parent_pid}
+                )
                 self._stop.set()
 
 
@@ -181,6 +246,31 @@ def _lag(wiring: Wiring, now_s: float) -> dict[str, tuple[int, float]]:
         late_s = max(0.0, now_s - read_s) if behind and read_s is not None else 0.0
         lag[tp.topic] = records + behind, max(seconds, late_s)
     return lag
+
+
+def _buffers(wiring: Wiring) -> dict[str, int]:
+    """Bytes that wait in each buffer of a worker."""
+    held = {
+        "producer": wiring.publisher.queued_bytes,
+        "streams": sum(window.waiting_bytes() for window in wiring.windows),
+    }
+    if wiring.events is not None:
+        held["events"] = wiring.events.queued_bytes
+    if wiring.extractor is not None:
+        held["references"] = wiring.extractor.held_bytes
+    return held
+
+
+def _show_limits(metrics: Metrics, settings: Settings, wiring: Wiring) -> None:
+    """The bounds of these buffers."""
+    metrics.buffer_limit.labels("producer").set(settings.producer_queue_bytes)
+    metrics.buffer_limit.labels("streams").set(
+        settings.buffer_bytes * ((wiring.extractor is not None) + (wiring.aggregation is not None))
+    )
+    if wiring.events is not None:
+        metrics.buffer_limit.labels("events").set(settings.producer_queue_bytes)
+    if wiring.extractor is not None:
+        metrics.buffer_limit.labels("references").set(2 * settings.references_bytes)
 
 
 def _exit_now() -> None:
