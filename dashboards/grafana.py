@@ -14,6 +14,10 @@ GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
 Steps = tuple[tuple[float | None, str], ...]
 """Values from which a colour holds; the first from None."""
 ZERO_IS_GOOD: Steps = ((None, GREEN), (1, RED))
+PER_SECOND = "suffix: /s"
+OVERVIEW_UID = "streamproc-overview"
+NOTHING = "or on() vector(0)"
+"""After a query by labels: 0 where there is no series at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,14 @@ class Panel:
 
     Attributes:
         kind: timeseries, stat, table, state-timeline, bargauge or heatmap.
-        unit: As Grafana names it: short, s, bytes, Bps, percentunit, ...
+        unit: As Grafana names it: short, s, bytes, Bps, percentunit, suffix: /s, ...
         description: What it shows, and what to do when it moves.
         thresholds: Colours of values.
         width, height: In columns and rows of the grid.
-        link: Dashboard that a click leads to.
+        link: Dashboard that a click leads to; with the time range, and with what was clicked on where `by` says so.
+        by: Label whose value is handed over as the variable of that name.
+        most: Upper end of the axis; None: as the data are.
+        instant: Ask for what is now alone, not for a course.
     """
 
     title: str
@@ -46,6 +53,9 @@ class Panel:
     width: int = 8
     height: int = 7
     link: str | None = None
+    by: str | None = None
+    most: float | None = None
+    instant: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -91,6 +101,32 @@ def quantiles(metric: str, by: str = "", only: str = "") -> tuple[Query, ...]:
     )
 
 
+def grown(series: str, span: str) -> str:
+    """By how much a counter has grown, summed over its series, in whole numbers.
+
+    `increase()` extrapolates, and does not see a series that begins above 0. Here a series that was not there before,
+    or began anew, counts whole; one whose process has ended counts as far as it came.
+    """
+    now = f"last_over_time({series}[{span}])"
+    return f"(sum(({now} - {series} offset {span}) >= 0 or {now}) or vector(0))"
+
+
+HOPS = ("publish", "wait", "extract", "gather", "assemble", "deliver")
+"""Values of the label `stage` of `stage_seconds`, in the order of a frame's way."""
+
+
+def mean_of_hops() -> tuple[Query, ...]:
+    """Mean time of a frame on each hop, in the order of its way."""
+    series = 'streamproc_stage_seconds_{part}{{stage="{hop}"}}[$__rate_interval]'
+    return tuple(
+        Query(
+            expr=" / ".join(f"sum(rate({series.format(part=part, hop=hop)}))" for part in ("sum", "count")),
+            legend=hop,
+        )
+        for hop in HOPS
+    )
+
+
 def as_json(dashboard: Dashboard) -> dict[str, Any]:
     """A dashboard as Grafana reads it."""
     panels: list[dict[str, Any]] = []
@@ -120,12 +156,24 @@ def as_json(dashboard: Dashboard) -> dict[str, Any]:
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "browser",
         "links": [
-            {"type": "dashboards", "tags": ["streamproc"], "asDropdown": True, "title": "streamproc", "keepTime": True}
+            *([] if dashboard.uid == OVERVIEW_UID else [_back()]),
+            {
+                "type": "dashboards",
+                "tags": ["streamproc"],
+                "asDropdown": True,
+                "title": "streamproc",
+                "keepTime": True,
+            },
         ],
         "templating": {"list": [_datasource(), *(_variable(*variable) for variable in dashboard.variables)]},
         "annotations": {"list": []},
         "panels": panels,
     }
+
+
+def _back() -> dict[str, Any]:
+    """A link from a detail to the overview."""
+    return {"type": "link", "title": "Overview", "url": f"/d/{OVERVIEW_UID}", "icon": "dashboard", "keepTime": True}
 
 
 def _place(row: Row, panels: list[dict[str, Any]], top: int) -> int:
@@ -148,11 +196,36 @@ def _panel(panel: Panel, *, number: int, at: dict[str, int]) -> dict[str, Any]:
         custom = {"fillOpacity": 8, "showPoints": "never", "spanNulls": False}
         if panel.options.get("stacking"):
             custom |= {"stacking": {"mode": panel.options["stacking"]}, "fillOpacity": 40}
+        if len(panel.thresholds) > 1:
+            custom["thresholdsStyle"] = {"mode": "dashed"}
         options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
     elif panel.kind == "stat":
         options = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background", "graphMode": "area"}
     elif panel.kind == "state-timeline":
         options = {"mergeValues": True, "showValue": "never", "rowHeight": 0.8}
+    elif panel.kind == "bargauge":
+        options = {
+            "reduceOptions": {"calcs": ["lastNotNull"]},
+            "orientation": "horizontal",
+            "displayMode": "basic",
+            "showUnfilled": True,
+        }
+    defaults: dict[str, Any] = {
+        "unit": panel.unit,
+        "min": 0,
+        "noValue": "0" if panel.kind == "stat" else "no data",
+        "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
+        "thresholds": {"mode": "absolute", "steps": steps},
+        "custom": custom,
+    }
+    if panel.most is not None:
+        defaults["max"] = panel.most
+    if panel.kind in {"stat", "bargauge"} and panel.unit == "short":
+        defaults["decimals"] = 0
+    if panel.link is not None and panel.by is not None:
+        value = f"${{__field.labels.{panel.by}}}"
+        url = f"/d/{panel.link}?${{__url_time_range}}&var-{panel.by}={value}"
+        defaults["links"] = [{"title": f"this {panel.by}", "url": url}]
     links = [] if panel.link is None else [{"title": "details", "url": f"/d/{panel.link}?${{__url_time_range}}"}]
     return {
         "id": number,
@@ -167,17 +240,13 @@ def _panel(panel: Panel, *, number: int, at: dict[str, int]) -> dict[str, Any]:
                 "datasource": DATASOURCE,
                 "expr": query.expr,
                 "legendFormat": query.legend or "__auto",
+                "instant": panel.instant,
+                "range": not panel.instant,
             }
             for index, query in enumerate(panel.queries)
         ],
         "fieldConfig": {
-            "defaults": {
-                "unit": panel.unit,
-                "min": 0,
-                "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
-                "thresholds": {"mode": "absolute", "steps": steps},
-                "custom": custom,
-            },
+            "defaults": defaults,
             "overrides": [],
         },
         "options": options,

@@ -13,10 +13,11 @@ from dashboards.camera import CAMERA_PAGE
 from dashboards.grafana import as_json
 from dashboards.overview import OVERVIEW
 from dashboards.pipeline import PIPELINE
+from dashboards.replay import REPLAYS
 from dashboards.workers import WORKERS
 
 FOLDER = Path(__file__).parent
-DASHBOARDS = (OVERVIEW, CAMERA_PAGE, PIPELINE, WORKERS)
+DASHBOARDS = (OVERVIEW, CAMERA_PAGE, PIPELINE, WORKERS, REPLAYS)
 
 
 def files() -> dict[str, str]:

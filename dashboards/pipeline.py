@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from dashboards.grafana import ZERO_IS_GOOD, Dashboard, Panel, Row, one, quantiles
+from dashboards.grafana import (
+    GREEN,
+    NOTHING,
+    PER_SECOND,
+    RED,
+    YELLOW,
+    ZERO_IS_GOOD,
+    Dashboard,
+    Panel,
+    Row,
+    mean_of_hops,
+    one,
+    quantiles,
+)
 
 PIPELINE = Dashboard(
     uid="streamproc-pipeline",
@@ -13,22 +26,21 @@ PIPELINE = Dashboard(
             title="Time",
             panels=(
                 Panel(
-                    title="Mean time in each stage",
+                    title="Mean time on each hop",
                     width=12,
+                    height=9,
                     unit="s",
-                    queries=one(
-                        "sum by (stage) (rate(streamproc_stage_seconds_sum[$__rate_interval]))"
-                        " / sum by (stage) (rate(streamproc_stage_seconds_count[$__rate_interval]))",
-                        "{{stage}}",
-                    ),
+                    queries=mean_of_hops(),
                     options={"stacking": "normal"},
                     description="publish: producer and broker. wait: for a worker. extract: the pipeline. gather: for a"
-                    " frame's other tiles. assemble: the aggregator. What grows is where frames wait.",
+                    " frame's other tiles. assemble: the aggregator. deliver: the broker. Frames wait where it grows.",
                 ),
                 Panel(
-                    title="95th percentile of each stage",
+                    title="95th percentile of each hop",
                     width=12,
+                    height=9,
                     unit="s",
+                    thresholds=((None, GREEN), (1, YELLOW), (10, RED)),
                     queries=one(
                         "histogram_quantile(0.95, sum by (le, stage) (rate(streamproc_stage_seconds_bucket"
                         "[$__rate_interval])))",
@@ -49,9 +61,10 @@ PIPELINE = Dashboard(
                     description="Seams linked, results merged, steps on whole frames.",
                 ),
                 Panel(
-                    title="Steps without a result",
-                    queries=one("sum by (step) (rate(streamproc_steps_skipped_total[$__rate_interval]))", "{{step}}"),
-                    description="Due and gave nothing: the frame was not complete, or the step failed (see the log).",
+                    title="One frame: sending it",
+                    unit="s",
+                    queries=quantiles("streamproc_publish_seconds"),
+                    description="At the producer: from a frame's first tile sent to the broker's word for its last.",
                 ),
             ),
         ),
@@ -60,27 +73,32 @@ PIPELINE = Dashboard(
             panels=(
                 Panel(
                     title="Tiles by outcome",
+                    unit=PER_SECOND,
                     queries=one("sum by (outcome) (rate(streamproc_tiles_total[$__rate_interval]))", "{{outcome}}"),
                     description="All merged. duplicate and late come with killed or moved workers and cost nothing.",
                 ),
                 Panel(
                     title="Dead letters",
                     queries=one(
-                        "sum by (stage, reason) (increase(streamproc_deadletters_total[$__rate_interval]))",
+                        "sum by (stage, reason) (increase(streamproc_deadletters_total[$__rate_interval])) > 0"
+                        " or on (stage) sum by (stage) (increase(streamproc_deadletters_total[$__rate_interval]))",
                         "{{stage}} {{reason}}",
                     ),
+                    thresholds=ZERO_IS_GOOD,
                     description="`streamproc deadletters list`, then `show ID`.",
                 ),
                 Panel(
                     title="What happened on frames",
+                    unit=PER_SECOND,
                     queries=one(
-                        "sum by (kind, what) (rate(streamproc_occurrences_total[$__rate_interval]))",
+                        f"sum by (kind, what) (rate(streamproc_occurrences_total[$__rate_interval])) {NOTHING}",
                         "{{kind}} {{what}}",
                     ),
                     description="Events of tracks, rules and anomalies.",
                 ),
                 Panel(
                     title="Tiles worked out and known",
+                    unit=PER_SECOND,
                     queries=(
                         *one("sum(rate(streamproc_tiles_extracted_total[$__rate_interval]))", "tiles"),
                         *one("sum(rate(streamproc_tiles_recalled_total[$__rate_interval]))", "known already"),
@@ -96,10 +114,29 @@ PIPELINE = Dashboard(
                 Panel(
                     title="Decoders lost",
                     queries=one(
-                        "sum by (ending) (increase(streamproc_decoders_lost_total[1h])) or vector(0)", "{{ending}}"
+                        f"sum by (ending) (increase(streamproc_decoders_lost_total[1h])) {NOTHING}", "{{ending}}"
                     ),
                     thresholds=ZERO_IS_GOOD,
                     description="Pictures that crashed or stalled a decoder; each is one dead letter.",
+                ),
+                Panel(
+                    title="Steps without a result",
+                    unit=PER_SECOND,
+                    width=12,
+                    queries=one(
+                        f"sum by (step) (rate(streamproc_steps_skipped_total[$__rate_interval])) {NOTHING}", "{{step}}"
+                    ),
+                    description="Due and gave nothing: the frame was not complete, or the step failed (see the log).",
+                ),
+                Panel(
+                    title="Spans of traces that were lost",
+                    width=12,
+                    queries=one(
+                        f"sum by (reason) (increase(streamproc_spans_dropped_total[$__rate_interval])) {NOTHING}",
+                        "{{reason}}",
+                    ),
+                    thresholds=ZERO_IS_GOOD,
+                    description="Frames are not affected. failed: the collector is away; full: it is too slow.",
                 ),
             ),
         ),

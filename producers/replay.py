@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from producers.replay_choice import Choice
 from producers.replay_frames import FrameBook
+from producers.replay_meter import ReplayMeter
 from producers.replay_order import Ranges, Timed, Window, in_time_order
 from producers.replay_pace import Lateness, Pace
 from producers.replay_pixels import OwnPixels
@@ -24,10 +25,11 @@ from producers.replay_records import headers_of, key_of, partition_of, require_e
 from producers.replay_report import Replayed, ReplayReport
 from producers.replay_window import Ahead
 from streamproc.errors import DeliveryError, RecordRefused, StreamprocError
+from streamproc.metrics import Metrics
 from streamproc.publisher import Publisher
 
 if TYPE_CHECKING:
-    from producers.replay_report import OnProgress
+    from producers.replay_report import OnProgress, ReplayProgress
     from streamproc.model import FrameKey
     from streamproc.records import RecordSource
     from streamproc.settings import Settings
@@ -99,6 +101,7 @@ def replay(
     may_begin: MayBegin = lambda _key: True,
     on_sent: Callable[[Timed], None] = lambda _timed: None,
     on_progress: OnProgress = lambda _progress: None,
+    meter: ReplayMeter | None = None,
 ) -> ReplayReport:
     """Send chosen records again, until the ranges' end, `limit` frames, `stop`, or a failure.
 
@@ -115,6 +118,7 @@ def replay(
         may_begin: Asked before each frame.
         on_sent: Told of each record that was handed over.
         on_progress: Told about ten times a second.
+        meter: Counts there too; None keeps a registry nobody sees.
 
     Returns:
         Counts, and what ended it early: call `raise_for_problem`.
@@ -126,6 +130,14 @@ def replay(
     require_enough_partitions(source=source.topic, of=of, target=target.topic, to=target.partitions)
     started_s, own_pixels = time.monotonic(), OwnPixels(source)
     publisher = Publisher(settings, client_id="streamproc-replay").start()
+    counting = meter or ReplayMeter(
+        Metrics(), source="log", target="other", limit_bytes=settings.producer_queue_bytes // 2
+    )
+
+    def tell(now: ReplayProgress) -> None:
+        counting.progress(now)
+        on_progress(now)
+
     run = _Replay(
         choice,
         target,
@@ -138,7 +150,8 @@ def replay(
         control=control or Control(),
         may_begin=may_begin,
         on_sent=on_sent,
-        told=Replayed(total=sum(end - first for first, end in ranges.values()), tell=on_progress),
+        told=Replayed(total=sum(end - first for first, end in ranges.values()), tell=tell),
+        meter=counting,
     )
     try:
         with Ahead(lambda over: own_pixels.of(in_time_order(source, ranges, take=choice.take, stop=over))) as ahead:
@@ -146,6 +159,7 @@ def replay(
         run.flush()
     finally:
         publisher.close(timeout_s=0)
+    counting.ended(whole=run.is_whole)
     return run.report(source.topic, left_out=own_pixels.left_out, seconds=time.monotonic() - started_s)
 
 
@@ -167,12 +181,13 @@ class _Replay:
         may_begin: MayBegin,
         on_sent: Callable[[Timed], None],
         told: Replayed,
+        meter: ReplayMeter,
     ) -> None:
         self._choice, self._target, self._settings = choice, target, settings
         self._publisher, self._of = publisher, of
         self._pace, self._lateness = pace, Lateness()
         self._limit, self._stop, self._control = limit, stop, control
-        self._may_begin, self._on_sent, self._told = may_begin, on_sent, told
+        self._may_begin, self._on_sent, self._told, self._meter = may_begin, on_sent, told, meter
         self._book = FrameBook()
         self._runs: dict[tuple[str, str], str] = {}
         self._firsts: dict[tuple[str, str], int] = {}  # lowest sequence of each original run, as far as is known
@@ -180,6 +195,11 @@ class _Replay:
         self._ended_s: float | None = None  # since then no other frame is begun
         self._next_ns: int | None = None
         self._problem: StreamprocError | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it came to the end of what was asked for."""
+        return self._problem is None and not self._stop.is_set()
 
     def send_all(self, ahead: Ahead) -> None:
         """Send what is read until it ends or a record fails."""
@@ -253,6 +273,7 @@ class _Replay:
             due_s = self._pace.due_s(timed.moment_ms, now_s=now_s)
             if due_s <= now_s:
                 self._lateness.add(now_s - due_s)
+                self._meter.behind(now_s - due_s + self._pace.slipped_s)
                 return True
             self._stop.wait(min(due_s - now_s, _SLICE_S))
             self._told.now(time.monotonic(), paused=False, frames=self._book.complete)
@@ -273,7 +294,14 @@ class _Replay:
             on_delivery=self._reported,
             timeout_s=self._settings.delivery_timeout_s,
         )
+        begun = self._book.begun
         self._book.add(header, moment_ms=timed.moment_ms)
+        self._meter.sent(
+            size,
+            begins=self._book.begun > begun,
+            captured_ns=header.captured_ns,
+            waiting_bytes=self._publisher.queued_bytes,
+        )
         self._told.sent(size, captured_ns=header.captured_ns)
         self._on_sent(timed)
 

@@ -1,180 +1,155 @@
 """Every metric, defined once: name, type, unit, labels, meaning, and what to do when it moves.
 
-Labels are closed sets (outcomes, reasons, stages, topics) or the camera; cameras are bounded by `MAX_CAMERAS`, later
-ones share the label `other`. Frame, tile and run numbers are never labels. `docs/metrics.md` is made from here:
-`python -m tests.metrics_page`.
+Each label is a closed set or capped (`metric_types`): no message, camera or pipeline makes more series than are
+declared. Frame, tile and run numbers are never labels. `docs/metrics.md` is made from here:
+`python -m tests.metrics_page`. Those of what stands around the live way of frames are in `metrics_around`.
 """
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
-PREFIX: Final = "streamproc_"
-UNITS: Final = ("seconds", "bytes", "records")
+from streamproc import metric_types as label
+from streamproc.metric_types import Capped, Definer, Definition
+from streamproc.metrics_around import AroundMetrics
+
 MAX_CAMERAS: Final = 1000
-_LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+MAX_TOPICS: Final = 16
+MAX_STEPS: Final = 64
+
+# A series more for each counter, of when it began, that nobody asks for; its function has no types.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
-    """One metric, as its page has it.
-
-    Attributes:
-        name: As it is scraped, `_total` of counters included.
-        kind: counter, gauge or histogram.
-        unit: Of its values, in Prometheus' base units; empty for a plain number of things.
-        labels: Their names.
-        meaning: What it counts or measures.
-        moves: What to think and do when it moves.
-        part: Which processes have it.
-    """
-
-    name: str
-    kind: str
-    unit: str
-    labels: tuple[str, ...]
-    meaning: str
-    moves: str
-    part: str
-
-
-class _Definer:
-    """Makes metrics on a registry, and notes what they are."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self.made: list[Definition] = []
-        self.part = ""
-
-    def counter(self, name: str, meaning: str, *labels: str, moves: str) -> Counter:
-        self._note(f"{name}_total", "counter", labels, meaning, moves)
-        return Counter(f"{PREFIX}{name}", meaning, labels, registry=self._registry)
-
-    def gauge(self, name: str, meaning: str, *labels: str, moves: str) -> Gauge:
-        self._note(name, "gauge", labels, meaning, moves)
-        return Gauge(f"{PREFIX}{name}", meaning, labels, registry=self._registry)
-
-    def latency(self, name: str, meaning: str, *labels: str, moves: str) -> Histogram:
-        self._note(name, "histogram", labels, meaning, moves)
-        return Histogram(f"{PREFIX}{name}", meaning, labels, buckets=_LATENCY_S, registry=self._registry)
-
-    def _note(self, name: str, kind: str, labels: tuple[str, ...], meaning: str, moves: str) -> None:
-        unit = next((unit for unit in UNITS if unit in name.split("_")), "")
-        one = Definition(
-            name=PREFIX + name, kind=kind, unit=unit, labels=labels, meaning=meaning, moves=moves, part=self.part
-        )
-        self.made.append(one)
-
-
-class Metrics:
+class Metrics(AroundMetrics):
     """The metrics of one process, on a registry of their own (so that tests can have many).
 
     The conservation law reads: tiles_total over `merged, duplicate, late, rejected, deadlettered` equals the tiles
-    read by the aggregators; frames_total over its outcomes equals the frames published.
+    read by the aggregators; frames_total over its outcomes equals the frames published, and replayed into the same
+    topics.
 
     Attributes:
-        definitions: Every metric there is.
+        definitions: Every metric there is, but those of the operating system's process (`process_...`).
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._cameras: set[str] = set()
-        self._lock = threading.Lock()
-        define = _Definer(self.registry)
+        ProcessCollector(registry=self.registry)
+        self._camera = Capped("camera", MAX_CAMERAS)
+        self._topic = Capped("topic", MAX_TOPICS)
+        define = Definer(self.registry)
         self._define_producers(define)
         self._define_cameras(define)
         self._define_extract(define)
         self._define_aggregate(define)
+        self._define_replay(define)
+        self._define_archive(define)
         self._define_sinks(define)
+        self._define_viewer(define)
         self._define_process(define)
         self.definitions: tuple[Definition, ...] = tuple(define.made)
 
-    def _define_producers(self, define: _Definer) -> None:
+    def _define_producers(self, define: Definer) -> None:
         define.part = "producers"
         self.frames_published = define.counter(
             "frames_published",
             "Frames whose tiles were all acknowledged",
-            "camera",
+            self._camera,
             moves="Grows with the camera's speed. Stands still: look at camera_up, then at the broker.",
         )
         self.frames_failed = define.counter(
             "frames_failed",
             "Frames of which a tile was not acknowledged",
-            "camera",
+            self._camera,
             moves="Must stand still. Grows: the broker is gone, full, or refuses records; the log says which.",
         )
         self.frames_dropped = define.counter(
             "frames_dropped",
             "Frames dropped by a policy, never sent",
-            "camera",
-            "reason",
+            self._camera,
+            label.DROPPED,
             moves="Reason fps: as asked. Any other: the broker takes less than the camera gives; lower fps, send only"
             " what has changed, or give it a faster broker.",
+        )
+        self.publish_seconds = define.latency(
+            "publish_seconds",
+            "From sending a frame's first tile to the broker's word for its last",
+            moves="Rises: the broker is slow or far, or its disk is busy; frames pile up in the producer then.",
+        )
+        self.tiles_published = define.counter(
+            "tiles_published",
+            "Tiles that the broker has acknowledged",
+            self._camera,
+            moves="With the frames. All of them end in tiles_total, or as a dead letter of the stage extract.",
         )
         self.tiles_unchanged = define.counter(
             "tiles_unchanged",
             "Tiles sent as references to earlier pixels",
-            "camera",
+            self._camera,
             moves="The more, the fewer bytes. Falls to nothing: much moves, or the light or the camera does.",
         )
         self.tiles_shed = define.counter(
             "tiles_shed",
             "Changed tiles that were sent as they were before",
-            "camera",
-            "reason",
+            self._camera,
+            label.SHED,
             moves="There is no room for all that changes: frames are dropped next. As frames_dropped.",
         )
         self.published_bytes = define.counter(
             "published_bytes",
             "Encoded tile bytes acknowledged",
-            "camera",
+            self._camera,
             moves="What a camera costs the broker's disk and network.",
         )
 
-    def _define_cameras(self, define: _Definer) -> None:
+    def _define_cameras(self, define: Definer) -> None:
         define.part = "ingest"
         self.camera_up = define.gauge(
             "camera_up",
             "1 while a camera gives frames, 0 while it does not",
-            "camera",
+            self._camera,
             moves="0: the camera is blind; camera_lost and its offline event say why.",
         )
         self.camera_fps = define.gauge(
             "camera_fps",
             "Frames a second that a camera gave over the last seconds",
-            "camera",
+            self._camera,
             moves="Sags: look at the camera's network and at its light, many give fewer frames at night.",
+        )
+        self.camera_frame_time = define.gauge(
+            "camera_last_frame_timestamp_seconds",
+            "When a camera gave its last frame",
+            self._camera,
+            moves="time() less this is for how long it has been blind; 0: it never gave one.",
         )
         self.camera_lost = define.counter(
             "camera_lost",
             "Times a camera was lost or could not be opened",
-            "camera",
-            "reason",
+            self._camera,
+            label.LOST,
             moves="unauthorized: its password; unreachable, timeout: its network; stalled, frozen: the camera itself.",
         )
         self.camera_reconnects = define.counter(
             "camera_reconnects",
             "Times a lost camera gave frames again",
-            "camera",
+            self._camera,
             moves="Many: a bad network or power supply.",
         )
         self.camera_gaps = define.counter(
             "camera_gaps",
             "Times without frames that were longer than they should be",
-            "camera",
+            self._camera,
             moves="Its frames stutter without a loss: network, or a camera that is overloaded.",
         )
         self.camera_gap_seconds = define.counter(
-            "camera_gap_seconds", "Length of those gaps together", "camera", moves="How long it was blind in them."
+            "camera_gap_seconds", "Length of those gaps together", self._camera, moves="How long it was blind in them."
         )
         self.camera_clock_steps = define.counter(
             "camera_clock_steps",
             "Jumps of the times that a camera gives",
-            "camera",
+            self._camera,
             moves="Its clock is set, or drifts: give it NTP. Order is not affected.",
         )
         self.camera_events_lost = define.counter(
@@ -183,7 +158,7 @@ class Metrics:
             moves="Must stand still. Grows: the broker was gone for longer than they are kept.",
         )
 
-    def _define_extract(self, define: _Definer) -> None:
+    def _define_extract(self, define: Definer) -> None:
         define.part = "workers that extract"
         self.tiles_extracted = define.counter(
             "tiles_extracted",
@@ -202,14 +177,14 @@ class Metrics:
         self.deadletters = define.counter(
             "deadletters",
             "Messages sent to dead letters",
-            "stage",
-            "reason",
+            label.STAGE,
+            label.REFUSED,
             moves="Must stand still. Grows: streamproc deadletters list, then show.",
         )
         self.decoders_lost = define.counter(
             "decoders_lost",
             "Decoder processes lost to a picture",
-            "ending",
+            label.ENDING,
             moves="A picture crashed or stalled a decoder; it is a dead letter of the reason decode: report it.",
         )
         self.extract_seconds = define.latency(
@@ -218,19 +193,19 @@ class Metrics:
             moves="Rises: dearer pictures or a dearer pipeline; more workers, or less to do.",
         )
 
-    def _define_aggregate(self, define: _Definer) -> None:
+    def _define_aggregate(self, define: Definer) -> None:
         define.part = "workers that aggregate"
         self.tiles = define.counter(
             "tiles",
             "Tiles by what became of them in the aggregator",
-            "outcome",
+            label.TILE_OUTCOME,
             moves="late, duplicate: workers were killed or moved. rejected, deadlettered: see deadletters.",
         )
         self.frames = define.counter(
             "frames",
             "Frames by outcome",
-            "camera",
-            "outcome",
+            self._camera,
+            label.FRAME_OUTCOME,
             moves="Anything but complete: tiles were lost on the way or refused; the event's reason says which.",
         )
         self.open_frames = define.gauge(
@@ -249,65 +224,53 @@ class Metrics:
         self.steps_skipped = define.counter(
             "steps_skipped",
             "Steps on whole frames that were due and gave nothing",
-            "step",
+            Capped("step", MAX_STEPS),
             moves="Frames were not complete, or the step failed; the worker's log says which.",
         )
         self.occurrences = define.counter(
             "occurrences",
             "Events of things that happened on frames",
-            "kind",
-            "what",
+            label.HAPPENED,
+            Capped("what", 32),
             moves="What tracks, rules and anomalies tell.",
         )
         self.stage_seconds = define.latency(
             "stage_seconds",
-            "Time of a frame in each stage",
-            "stage",
-            moves="Where it grows frames wait. publish: producer and broker; wait: too few workers; extract: the"
-            " pipeline; gather: tiles of a frame come late; assemble: the aggregator.",
+            "Time of a frame on each hop of its way; of runs named replay-..., only deliver",
+            label.HOP,
+            moves="Where it grows frames wait. publish (capture to the log): producer, broker; wait (until a worker"
+            " begins): too few workers; extract: the pipeline; gather (its features wait for the frame's others): tiles"
+            " come late; assemble: the aggregator; deliver (event sent to event in the log): the broker.",
         )
         self.event_seconds = define.latency(
             "event_latency_seconds",
-            "Capture of a frame to its event",
-            "camera",
+            "Capture of a frame to its event; but of runs named replay-...",
+            self._camera,
             moves="What a user waits for; stage_seconds says where.",
         )
 
-    def _define_sinks(self, define: _Definer) -> None:
-        define.part = "sinks"
-        self.sink_events = define.counter(
-            "sink_events",
-            "Events by what became of them at a sink",
-            "kind",
-            "outcome",
-            moves="refused: the target will not have them; the sink's log says why.",
-        )
-        self.sink_retries = define.counter(
-            "sink_retries",
-            "Times the target of a sink had to be tried again",
-            "kind",
-            moves="Grows: the target is down or slow; nothing is lost while the log keeps events.",
-        )
-
-    def _define_process(self, define: _Definer) -> None:
+    def _define_process(self, define: Definer) -> None:
         define.part = "every process"
         self.lag = define.gauge(
             "consumer_lag_records",
             "Records not yet read, by topic",
-            "topic",
+            self._topic,
             moves="Grows: add workers, up to one for each partition. Stands still above 0: a partition is stuck.",
         )
         self.lag_seconds = define.gauge(
             "consumer_lag_seconds",
             "Age of the record read last, by topic; 0 if all are read",
-            "topic",
+            self._topic,
             moves="How far behind live the worker is; close to the topic's retention, records will be lost unread.",
         )
         self.buffer_bytes = define.gauge(
             "buffer_bytes",
             "Bytes waiting inside this process",
-            "buffer",
+            label.BUFFER,
             moves="At its bound: what comes next is slower than what comes before.",
+        )
+        self.buffer_limit = define.gauge(
+            "buffer_limit_bytes", "Bound of buffer_bytes", label.BUFFER, moves="A setting was changed."
         )
         self.rebalances = define.counter(
             "rebalances",
@@ -319,16 +282,32 @@ class Metrics:
             "From the loss of partitions to their assignment anew",
             moves="Nothing of them is worked on in that time.",
         )
+        self.certificate_end = define.gauge(
+            "certificate_end_timestamp_seconds",
+            "When a certificate that settings name ends: of authorities (ca) the first that does, or the client's own",
+            Capped("kind", 2),
+            moves="Less time() it is what is left. After it the broker is not reached: replace the file before.",
+        )
+        self.disk_free = define.gauge(
+            "disk_free_bytes",
+            "Free on the disk of a place that this process writes to",
+            Capped("kind", 8),
+            moves="At 0 the process ends or waits: delete, or keep less (--keep-s, --keep-bytes, retention).",
+        )
+        self.disk_size = define.gauge(
+            "disk_size_bytes", "Size of that disk", Capped("kind", 8), moves="The disk was changed."
+        )
+        self.spans_dropped = define.counter(
+            "spans_dropped",
+            "Spans of traces that never reached the collector",
+            label.Closed("reason", ("full", "failed", "ended")),
+            moves="Frames are not affected. failed: the collector is away or refuses; full: it is too slow, trace fewer"
+            " frames (STREAMPROC_TRACES_SAMPLE); ended: the process ended first.",
+        )
         self.build_info = define.gauge(
-            "build_info", "Version of streamproc, always 1", "version", moves="A deployment."
+            "build_info", "Version of streamproc, always 1", Capped("version", 4), moves="A deployment."
         )
 
     def camera(self, name: str) -> str:
         """`name` as a label value, or `other` once `MAX_CAMERAS` different ones were seen."""
-        if name in self._cameras:
-            return name
-        with self._lock:
-            if len(self._cameras) >= MAX_CAMERAS:
-                return "other"
-            self._cameras.add(name)
-        return name
+        return self._camera.of(name)

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from dashboards.grafana import OVERVIEW_UID
 from dashboards.make import DASHBOARDS, FOLDER, files
-from streamproc.metrics import Definition, Metrics
+from streamproc.metric_types import Definition
+from streamproc.metrics import Metrics
 
 DEFINED = {one.name: one for one in Metrics().definitions}
-UNITS = {"short", "s", "bytes", "Bps", "percentunit"}
+UNITS = {"short", "s", "bytes", "Bps", "percentunit", "suffix: /s"}
 SCRAPED = {"instance", "job", "le"}
+OF_THE_SYSTEM = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
 PAGES = [json.loads(text) for text in files().values()]
 
 
@@ -48,9 +51,10 @@ def test_each_query_asks_for_metrics_and_labels_that_there_are(page: dict[str, A
         for query in panel["targets"]:
             expr = query["expr"]
             found = [definition(series) for series in re.findall(r"streamproc_[a-z_]+", expr)]
+            assert set(re.findall(r"process_[a-z_]+", re.sub(r"streamproc_[a-z_]+", "", expr))) <= OF_THE_SYSTEM
             assert found, expr
             assert None not in found, expr
-            labels = SCRAPED.union(*(one.labels for one in found if one is not None))
+            labels = SCRAPED.union(*({label.name for label in one.labels} for one in found if one is not None))
             selected = set(re.findall(r"([a-z_]+)(?:=~|!=|!~|=)\"", expr))
             grouped = {name.strip() for names in re.findall(r"by \(([^)]*)\)", expr) for name in names.split(",")}
             shown = set(re.findall(r"{{([a-z_]+)}}", query["legendFormat"]))
@@ -63,8 +67,11 @@ def test_each_query_asks_for_metrics_and_labels_that_there_are(page: dict[str, A
 def test_a_counter_is_never_shown_as_it_stands(page: dict[str, Any]) -> None:
     for panel in panels(page):
         for query in panel["targets"]:
-            for series in re.findall(r"streamproc_[a-z_]+_total", query["expr"]):
-                assert re.search(rf"(rate|increase)\({series}", query["expr"]), query["expr"]
+            values = re.sub(r" and on \([a-z, ]+\) \w+", "", query["expr"])  # which series, not what they say
+            for series in re.findall(r"(?:streamproc|process)_[a-z_]+_total", values):
+                assert re.search(rf"(rate|increase|last_over_time)\({series}", values), query["expr"]
+                if "last_over_time" in values:  # compared with what it was, see `grown`
+                    assert len(re.findall(rf"{series}(?:{{[^}}]*}})? offset", values)) == 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page["uid"])
@@ -93,3 +100,31 @@ def test_panels_say_what_they_show_and_lie_side_by_side(page: dict[str, Any]) ->
         )
         assert apart
     assert all(place["x"] >= 0 and place["x"] + place["w"] <= 24 for place in places)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page["uid"])
+def test_every_page_leads_to_the_others_and_back_to_the_overview(page: dict[str, Any]) -> None:
+    assert page["links"][-1]["tags"] == page["tags"]
+    back = [link["url"] for link in page["links"] if link["type"] == "link"]
+    assert back == ([] if page["uid"] == OVERVIEW_UID else [f"/d/{OVERVIEW_UID}"])
+
+
+def test_the_overview_leads_to_every_place_that_it_may_ask_for() -> None:
+    overview = next(page for page in PAGES if page["uid"] == OVERVIEW_UID)
+    led_to = {link["url"][3:].split("?")[0] for panel in panels(overview) for link in panel["links"]}
+    assert led_to == {"streamproc-camera", "streamproc-pipeline", "streamproc-workers"}
+    of_camera = [
+        link["url"] for panel in panels(overview) for link in panel["fieldConfig"]["defaults"].get("links", ())
+    ]
+    assert of_camera
+    assert all("var-camera=${__field.labels.camera}" in url for url in of_camera)
+
+
+def test_what_the_overview_answers_first_stands_at_its_top() -> None:
+    """Three questions, in what a screen shows without scrolling: 18 rows of the grid are 630 px."""
+    overview = next(page for page in PAGES if page["uid"] == OVERVIEW_UID)
+    first = [panel["title"] for panel in panels(overview) if panel["gridPos"]["y"] + panel["gridPos"]["h"] <= 18]
+    assert {"Cameras blind", "Frames behind", "Not complete, last hour", "Dead letters, last hour"} <= set(first)
+    assert any("Which camera is blind" in title for title in first)
+    assert any("Where frames wait" in title for title in first)
+    assert any("What was lost" in title for title in first)

@@ -71,6 +71,7 @@ class ArchiveReader:
             log.warning(
                 "%s: topic %s was made anew while it was archived: what came later is in %s",
                 *(self._storage.url, self.topic, " and ".join(later)),
+                extra={"topic": self.topic, "url": self._storage.url},
             )
 
     def __enter__(self) -> Self:

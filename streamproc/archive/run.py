@@ -17,6 +17,7 @@ from streamproc.archive.writer import Rules, Start, TopicWriter
 from streamproc.errors import ArchiveError, BrokerError, StoreError
 from streamproc.reader import TopicReader
 from streamproc.settings import Settings
+from streamproc.words import Line
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,8 @@ class ArchiveRun:
                 f"{what}: given up, {tried}; start it again, it goes on where complete files end"
             ) from error
         if wait.tell:
-            self._told(f"{what}: trying again for up to {span_text(self._outage_s)}")
+            said = f"{what}: trying again for up to {span_text(self._outage_s)}"
+            self._told(Line(said, topic=one.topic, reason=away, retry_s=round(wait.after_s, 3)))
         return wait.after_s
 
     def _archive(self, one: TopicRun, ids: TopicIds, patience: Patience) -> None:
@@ -162,6 +164,7 @@ class ArchiveRun:
                 stop=self._stop,
                 told=self._told,
             )
+            one.reading = True
             try:
                 session.run()
             except ArchiveError:
@@ -170,3 +173,5 @@ class ArchiveRun:
             except BaseException:
                 writer.publish()  # what was read is good
                 raise
+            finally:
+                one.reading = False

@@ -20,6 +20,7 @@ from streamproc.archive.topic_id import TopicIds
 from streamproc.archive.writer import Start, TopicWriter, Written
 from streamproc.errors import BrokerError
 from streamproc.reader import Record, TopicReader
+from streamproc.words import Line
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ LOOK_S = 30.0  # between looks at the topic: its id, new partitions, what retent
 HELD_S = 1.0  # between questions for the id while records come
 HELD_BYTES = 8 * 2**20  # or so many bytes
 _BREATH_S = 0.2
+_SHOW_S = 0.5
 _NAMED = 8  # partitions in a line
 
 
@@ -39,6 +41,10 @@ class TopicRun:
         positions: The next offset of each partition.
         ends: Where the log ended at the beginning.
         target: Records that stood in the log at the beginning and were not archived.
+        reading: The log is being read: broker and store are there.
+        behind: Records not yet read, as far as known.
+        read_ms: Timestamp of the record read last.
+        held_bytes: Of records read and not yet written.
         error: What ended it early.
     """
 
@@ -47,6 +53,10 @@ class TopicRun:
     positions: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] | None = None
     target: int = 0
+    reading: bool = False
+    behind: int = 0
+    read_ms: int = 0
+    held_bytes: int = 0
     error: Exception | None = None
 
 
@@ -55,7 +65,7 @@ class Held:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self._bytes = 0
+        self.bytes = 0
         self._since_s = 0.0
         self._next: dict[int, int] = {}
 
@@ -64,7 +74,7 @@ class Held:
         if not self.records:
             self._since_s = now_s
         self.records.append(record)
-        self._bytes += len(record.value)
+        self.bytes += len(record.value)
         self._next[record.partition] = record.offset + 1
 
     def next(self, partition: int) -> int:
@@ -73,7 +83,7 @@ class Held:
 
     def is_due(self, now_s: float) -> bool:
         """Whether it is time to ask."""
-        return bool(self.records) and (self._bytes >= HELD_BYTES or now_s - self._since_s >= HELD_S)
+        return bool(self.records) and (self.bytes >= HELD_BYTES or now_s - self._since_s >= HELD_S)
 
     def old(self, reader: TopicReader, bounds: Mapping[int, tuple[int, int]]) -> list[Record]:
         """Those that are not of the log as it is now: in each partition, all before the first that stands there too.
@@ -138,6 +148,7 @@ class Session:
         self._files = self._complete_files = one.written.files
         self._topic_id = ""
         self._held = Held()
+        self._shown_s = 0.0
 
     def run(self) -> None:
         """Archive until told to stop, or until the end; files are complete then.
@@ -190,7 +201,8 @@ class Session:
         if why is not None:
             self._one.ends = {partition: high for partition, (_, high) in bounds.items()}
         elif set(bounds) != before:
-            self._told(f"topic {self._one.topic} has {len(bounds)} partitions now")
+            said = f"topic {self._one.topic} has {len(bounds)} partitions now"
+            self._told(Line(said, topic=self._one.topic, partitions=len(bounds)))
         self._expire()
 
     def _settle(self, records: Sequence[Record]) -> None:
@@ -234,12 +246,25 @@ class Session:
                 if record.offset < max(self._held.next(record.partition), self._writer.positions[record.partition]):
                     return True  # nothing comes twice, so it is another log
                 self._held.add(record, now_s)
+                self._one.read_ms = record.timestamp_ms
             if self._held.is_due(now_s) and not self._same():
                 return True
             self._complete(now_s, records=record is not None)
+            if now_s - self._shown_s >= _SHOW_S:
+                self._shown_s = now_s
+                self._show()
             if self._stop.is_set():
                 return False
         return not (self._same() if self._until_end else self._stop.is_set())
+
+    def _show(self) -> None:
+        """Tell how much is left to read, and what is held."""
+        one = self._one
+        known = {number: self._reader.known_end(number) for number in self._writer.positions}
+        one.behind = sum(
+            max(0, end - max(self._held.next(number), self._writer.positions[number])) for number, end in known.items()
+        )
+        one.held_bytes = self._held.bytes
 
     def _same(self) -> bool:
         """Whether the topic is the same still; what is held is written then."""
@@ -262,8 +287,13 @@ class Session:
     def _tell_well(self, now_s: float, *, records: bool, files: bool) -> None:
         lasted_s = self._patience.well(now_s, records=records, files=files)
         if lasted_s is not None:
-            self._told(f"topic {self._one.topic}: it goes on after {span_text(lasted_s)}")
+            said = f"topic {self._one.topic}: it goes on after {span_text(lasted_s)}"
+            self._told(Line(said, topic=self._one.topic, seconds=round(lasted_s, 3)))
 
     def _expire(self) -> None:
         for file in self._writer.expire(int(time.time() * 1000)):
-            log.info("%s: deleted %s/%s, too old or too much", self._writer.url, self._one.topic, file.name)
+            log.info(
+                "%s: deleted %s/%s, too old or too much",
+                *(self._writer.url, self._one.topic, file.name),
+                extra={"url": self._writer.url, "topic": self._one.topic, "file": file.name},
+            )

@@ -278,7 +278,11 @@ class Storage:
                 stream.close()
                 self._fs.rm_file(written)
         except Exception as error:  # noqa: BLE001 - it is given up because of another error, which is told
-            log.info("%s: what was written could not be removed: %s", self._show(written), _one_line(error))
+            log.info(
+                "%s: what was written could not be removed: %s",
+                *(self._show(written), _one_line(error)),
+                extra={"file": self._show(written)},
+            )
         finally:
             if written == path:
                 stream.closed = True  # so that nothing flushes it later

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -17,7 +18,7 @@ from streamproc.cli.archive_shown import (
     tell_judgements,
     tell_run,
 )
-from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
+from streamproc.cli.connect import Bootstrap, Json, MetricsPort, SettingsFile, settings_for
 from streamproc.cli.events import parse_time
 from streamproc.cli.interrupts import stop_on_signals
 from streamproc.cli.notices import err, say
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from streamproc.archive import ArchiveReader
     from streamproc.archive.run import ArchiveRun
     from streamproc.archive.storage import Storage
+    from streamproc.metrics import Metrics
     from streamproc.reader import Record
 
 app = typer.Typer(help="Keep topics as files on a local disk, S3 or HDFS, and look after them.", no_args_is_help=True)
@@ -78,6 +80,7 @@ def run(
             help="Longest outage of broker or store that is waited out once a topic was begun; then it ends.",
         ),
     ] = 86_400,
+    metrics_port: MetricsPort = None,
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
     as_json: Json = False,
@@ -85,11 +88,18 @@ def run(
     """Write topics into MCAP files, on and on, until Ctrl-C; goes on right behind what is archived already."""
     from streamproc.archive.run import ArchiveRun
     from streamproc.archive.writer import Rules
+    from streamproc.exporter import exported
+    from streamproc.surroundings import local_path, surroundings
+    from streamproc.vitals import Vitals, Wanted
 
-    settings = settings_for(settings_file, bootstrap=bootstrap)
+    settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
     rules = Rules(rotate_bytes=rotate_bytes, rotate_s=rotate_s, keep_s=keep_s, keep_bytes=keep_bytes)
     names = full_names(topics, Topics(settings.prefix))
-    with stop_on_signals(lambda: err.print("stopping: completing open files (again: at once)")) as (stop, received):
+    with (
+        stop_on_signals(lambda: err.print("stopping: completing open files (again: at once)")) as (stop, received),
+        exported(settings, vitals := Vitals("archive", wanted=Wanted(tuple(names)), stopping=stop.is_set)) as metrics,
+        surroundings(metrics, settings, places={"archive": local_path(url)}),
+    ):
         archiving = ArchiveRun(
             settings,
             url,
@@ -102,7 +112,8 @@ def run(
             told=say,
         )
         try:
-            _run_shown(archiving, quiet=as_json, until_end=until_end)
+            turned = partial(vitals.turn, "loop of the archive", limit_s=settings.stall_timeout_s)
+            _run_shown(archiving, metrics, turned, quiet=as_json, until_end=until_end)
         except BaseException:
             if begun := [one for one in archiving.topics if one.ends is not None]:
                 tell_run(archiving.topics if as_json else begun, as_json=as_json)
@@ -302,10 +313,15 @@ def _progress(quiet: bool, *, of_bytes: bool = False) -> Progress:
     )
 
 
-def _run_shown(archiving: ArchiveRun, *, quiet: bool, until_end: bool) -> None:
-    """Run with a line for each topic."""
+def _run_shown(
+    archiving: ArchiveRun, metrics: Metrics, turned: Callable[[], None], *, quiet: bool, until_end: bool
+) -> None:
+    """Run with a line for each topic; `turned` is called each time round."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+    from streamproc.archive.meter import ArchiveMeter
+
+    meter = ArchiveMeter(metrics, archiving.topics, now_s=time.monotonic())
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
     off = quiet or not err.is_terminal
     with Progress(*columns, console=err, transient=True, disable=off, refresh_per_second=4) as progress:
@@ -313,6 +329,8 @@ def _run_shown(archiving: ArchiveRun, *, quiet: bool, until_end: bool) -> None:
         before = [(time.monotonic(), 0)] * len(tasks)
 
         def every() -> None:
+            turned()
+            meter.show(now_s=time.monotonic(), wall_s=time.time())
             for at, (task, one) in enumerate(zip(tasks, archiving.topics, strict=True)):
                 now_s, last_s = time.monotonic(), before[at][0]
                 taken = one.written.taken_bytes

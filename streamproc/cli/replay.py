@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
+from streamproc.cli.connect import Bootstrap, Json, MetricsPort, SettingsFile, settings_for
 from streamproc.cli.interrupts import stop_on_signals
 from streamproc.cli.notices import say
 from streamproc.errors import BrokerError, UsageError
@@ -80,6 +80,7 @@ def replay(
         str | None, typer.Option(help="Name that the new runs are made of; default: replay-TIME-RANDOM.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many frames.")] = None,
+    metrics_port: MetricsPort = None,
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
     as_json: Json = False,
@@ -91,7 +92,10 @@ def replay(
     from producers.replay import Control, Target
     from producers.replay import replay as send
     from producers.replay_choice import Choice, parse_moment, parse_offsets
+    from producers.replay_meter import ReplayMeter
     from producers.replay_pace import parse_speed
+    from streamproc.exporter import exported
+    from streamproc.vitals import Vitals, Wanted
 
     if event and (offsets or camera or since or until or of_run):
         raise UsageError("--event names frames alone: leave --camera, --from, --to, --offsets and --of-run out")
@@ -99,7 +103,7 @@ def replay(
         raise UsageError("--prefix and --topic both say where to: use one")
     from_ns, to_ns = parse_moment(since, name="--from"), parse_moment(until, name="--to")
     require_order(from_ns, to_ns, since=since, until=until)
-    settings = settings_for(settings_file, bootstrap=bootstrap)
+    settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
     target_topic = topic or Topics(_prefix(prefix, settings)).tiles
     wanted = Choice(cameras=camera or (), runs=of_run or (), from_ns=from_ns, to_ns=to_ns, replays=replays)
     asked, times = parse_offsets(offsets or ()), parse_speed(speed)
@@ -119,6 +123,7 @@ def replay(
             stop_on_signals(_stopping) as (stop, received),
             controlled(control),
             shown(quiet=as_json, limit=limit) as progress,
+            exported(settings, Vitals("replay", wanted=Wanted((target_topic,)), stopping=stop.is_set)) as metrics,
         ):
             report = send(
                 source,
@@ -131,6 +136,13 @@ def replay(
                 stop=stop,
                 control=control,
                 on_progress=progress,
+                meter=ReplayMeter(
+                    metrics,
+                    source="archive" if archive else "log",
+                    target="same" if target_topic == Topics(settings.prefix).tiles else "other",
+                    limit_bytes=settings.producer_queue_bytes // 2,
+                    limit=limit,
+                ),
             )
     _tell(report, received, begins=begins, as_json=as_json)
     report.raise_for_problem()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
+from streamproc.cli.connect import Bootstrap, Json, MetricsPort, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.interrupts import stop_on_signals
 from streamproc.cli.replay import (
     Archive,
@@ -54,6 +54,7 @@ def rerun(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for events.jsonl and run.json; default: rerun-NAME.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the rerun's topics on the broker.")] = False,
+    metrics_port: MetricsPort = None,
     settings_file: SettingsFile = None,
     bootstrap: Bootstrap = None,
     as_json: Json = False,
@@ -65,11 +66,13 @@ def rerun(
     from producers.replay_choice import Choice, parse_moment
     from producers.replay_span import around_captures
     from producers.runs import require_name
+    from streamproc.exporter import exported
     from streamproc.rerun import RerunOptions, run_rerun
+    from streamproc.vitals import Vitals
 
     from_ns, to_ns = parse_moment(since, name="--from"), parse_moment(until, name="--to")
     require_order(from_ns, to_ns, since=since, until=until)
-    settings = settings_for(settings_file, bootstrap=bootstrap)
+    settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
     name = require_name("--name", name) if name else f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     options = RerunOptions(
         name=name,
@@ -86,6 +89,7 @@ def rerun(
         opened(used, archive, Topics(used.prefix).tiles) as source,
         stop_on_signals(_stopping) as (stop, received),
         _bars(quiet=as_json) as progress,
+        exported(settings, Vitals("rerun", stopping=stop.is_set)) as metrics,
     ):
         begins = tell_beginning(source, choice, archive=archive, slack_s=slack, quiet=as_json)
         result = run_rerun(
@@ -97,6 +101,7 @@ def rerun(
             told=(lambda _line: None) if as_json else (lambda line: err.print(line, markup=False)),
             progress=progress,
             stop=stop,
+            metrics=metrics,
         )
     _tell(result, options.out, name=name, begins=begins, as_json=as_json)
     _end(result, received, lambda: nothing_found(source.topic, choice, archive=archive))

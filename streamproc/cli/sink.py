@@ -23,6 +23,7 @@ from streamproc.words import counted
 
 if TYPE_CHECKING:
     from streamproc.sinks import Address, Report
+    from streamproc.vitals import Vitals
 
 TargetUrl = Annotated[
     str | None,
@@ -76,6 +77,8 @@ def sink(
     from streamproc.exporter import exported
     from streamproc.sinks import Choice, Options, drive, open_sink
     from streamproc.sinks.log import KafkaLog
+    from streamproc.surroundings import surroundings
+    from streamproc.vitals import Vitals, Wanted
 
     if start not in _STARTS:
         raise UsageError(f"--from {start!r}: use committed, beginning or now")
@@ -97,15 +100,37 @@ def sink(
         say(f"events of {topics.events} to {address.shown} as {named}")
     with (
         stop_on_signals(lambda: say("stopping: what was read is written")) as (stop, received),
-        exported(settings) as metrics,
+        exported(settings, vitals := Vitals("sink", wanted=Wanted((topics.events,)), stopping=stop.is_set)) as metrics,
+        surroundings(metrics, settings, places={"sink": address.path, "refused": refused}),
         _progress(quiet=as_json) as progress,
     ):
-        report = drive(log, target, options, metrics=metrics, stop=stop.is_set, told=say, progress=progress)
+        report = drive(
+            log,
+            target,
+            options,
+            metrics=metrics,
+            stop=_turning(vitals, stop.is_set, limit_s=settings.stall_timeout_s),
+            told=say,
+            away=lambda why: vitals.trouble(
+                "target", None if why is None else f"{why}: nothing is lost, it is waited for"
+            ),
+            progress=progress,
+        )
     _tell(report, address, named, as_json=as_json)
     if received:
         raise typer.Exit(128 + received[0])
     if report.problem is not None:
         raise SinkUnavailable(f"{address.shown}: {report.problem}")
+
+
+def _turning(vitals: Vitals, stop: Callable[[], bool], *, limit_s: float) -> Callable[[], bool]:
+    """Note each question whether to stop: the loop that asks it turns."""
+
+    def asked() -> bool:
+        vitals.turn("loop of the sink", limit_s=limit_s)
+        return stop()
+
+    return asked
 
 
 def target_of(url: str | None, settings: Settings) -> Address:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from streamproc.cloudevents import Emitted, emitted, structured_event
 from streamproc.errors import StreamprocError
+from streamproc.metrics import Metrics
 from streamproc.model import FrameKey
 from streamproc.reader import TopicReader
 from streamproc.settings import Settings
@@ -32,6 +33,7 @@ class Outcomes:
     Args:
         settings: Of the rerun.
         folder: For these files; must not exist.
+        metrics: Counts outcomes there too.
 
     Attributes:
         outcomes: Frames by outcome.
@@ -39,7 +41,10 @@ class Outcomes:
         done: Of the frames that were told of by `begin`, those that have their outcome.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, metrics: Metrics) -> None:
+        self._by_outcome = metrics.rerun_frames
+        self._by_outcome.expect()
+        metrics.rerun_open.set_function(lambda: len(self._under_way))
         self._settings = settings
         self._folder = folder
         self._topic = Topics(settings.prefix).events
@@ -156,6 +161,7 @@ class Outcomes:
             since.clear()
             self._last[stream] = sequence
             self.outcomes[str(event["data"]["outcome"])] += 1
+            self._by_outcome.labels(str(event["data"]["outcome"])).inc()
             size = self._under_way.pop(found.key, None)
             if size is not None:
                 self._bytes -= size

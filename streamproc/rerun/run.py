@@ -15,6 +15,7 @@ from producers.replay import Target, replay
 from streamproc import __version__
 from streamproc.cloudevents import event_time
 from streamproc.errors import StreamprocError, UsageError
+from streamproc.metrics import Metrics
 from streamproc.model import FrameKey
 from streamproc.provision import wait_for_group
 from streamproc.rerun.collect import Outcomes, Patience
@@ -25,7 +26,7 @@ from streamproc.topics import Topics
 if TYPE_CHECKING:
     from producers.replay_choice import Choice
     from producers.replay_order import Ranges, Timed
-    from producers.replay_report import ReplayReport
+    from producers.replay_report import ReplayProgress, ReplayReport
     from streamproc.operators.pipeline import Pipeline
     from streamproc.records import RecordSource
     from streamproc.settings import Settings
@@ -115,6 +116,7 @@ def run_rerun(
     told: Told,
     progress: Progress,
     stop: threading.Event,
+    metrics: Metrics | None = None,
 ) -> RerunResult:
     """Replay frames through workers of their own until each has its outcome; write what came of it.
 
@@ -127,6 +129,7 @@ def run_rerun(
         told: Takes a line for the user.
         progress: Called often.
         stop: Set it to end early: what was replayed is still waited for.
+        metrics: Counts there too; None keeps a registry nobody sees.
 
     Returns:
         What came of it. If nothing was replayed there are no events, and the folder may be used again.
@@ -138,13 +141,14 @@ def run_rerun(
     started_s, started_ns = time.monotonic(), time.time_ns()
     partitions = max(source.partitions(), default=0) + 1
     own = settings_of(settings, options.name, partitions=partitions)
+    metrics = metrics or Metrics()
     specs = [WorkerSpec(pipeline=options.pipeline_file) for _ in range(options.workers)]
     with own_topics(own, keep=options.keep):
         told(f"starting {options.workers} worker{'s' if options.workers > 1 else ''}")
         with Workers(own, specs, folder=options.out / "logs") as workers:
             wait_for_group(own, members=options.workers, timeout_s=READY_S, check=workers.check)
-            with Outcomes(own, options.out / ".events") as outcomes:
-                result = _Rerun(own, options, workers, outcomes, progress=progress, stop=stop).run(
+            with Outcomes(own, options.out / ".events", metrics) as outcomes:
+                result = _Rerun(own, options, workers, outcomes, progress=progress, stop=stop, metrics=metrics).run(
                     source, ranges, choice, started_s=started_s
                 )
                 try:
@@ -182,6 +186,7 @@ class _Rerun:
         *,
         progress: Progress,
         stop: threading.Event,
+        metrics: Metrics,
     ) -> None:
         self._settings, self._options = settings, options
         self._workers, self._outcomes = workers, outcomes
@@ -190,6 +195,7 @@ class _Rerun:
         self._target = Target(
             topic=Topics(settings.prefix).tiles, partitions=settings.partitions, base=f"replay-{options.name}"
         )
+        self._metrics = metrics
         self._begun = 0
         self._reached_ns: int | None = None
 
@@ -204,8 +210,11 @@ class _Rerun:
             stop=self._stop,
             may_begin=self._may_begin,
             on_sent=self._on_sent,
+            on_progress=self._show,
         )
         problem = replayed.problem
+        if problem is None and not replayed.stopped:
+            self._metrics.rerun_progress.set(1)
         if problem is None:
             try:
                 self._wait(lambda: not self._outcomes.under_way)
@@ -226,12 +235,16 @@ class _Rerun:
         if self._stop.is_set():
             return False
         self._begun += 1
+        self._metrics.rerun_begun.inc()
         self._outcomes.begin(self._new(key))
         return True
 
     def _on_sent(self, timed: Timed) -> None:
         self._reached_ns = timed.header.captured_ns
         self._outcomes.add(self._new(timed.header.key), len(timed.record.value))
+
+    def _show(self, now: ReplayProgress) -> None:
+        self._metrics.rerun_progress.set(min(1.0, now.passed / now.total) if now.total else 1.0)
 
     def _new(self, key: FrameKey) -> FrameKey:
         return FrameKey(key.camera, self._target.run_of(key), key.sequence)

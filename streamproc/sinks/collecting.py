@@ -53,6 +53,11 @@ class Collecting:
     def __len__(self) -> int:
         return len(self._events)
 
+    @property
+    def bytes(self) -> int:
+        """Of the events that were read since the last batch."""
+        return self._bytes
+
     def at(self, partition: int) -> int:
         """The next offset of a partition."""
         return self._ends.get(partition, self._taken.get(partition, 0))

@@ -18,12 +18,14 @@ from streamproc.sinks.event import Choice, read_event
 from streamproc.sinks.log import Log, Reached, check_position
 from streamproc.sinks.persisting import FIRST_S, Persisting
 from streamproc.sinks.sink import Batch, Sink, TargetMoved, Written
+from streamproc.words import Line
 
 _T = TypeVar("_T")
 Start = Literal["beginning", "committed", "now"]
 _READ: Final = 100
 _POLL_S: Final = 0.1
 _COMMIT_S: Final = 1.0
+_SHOW_S: Final = 0.5
 STOP_S: Final = 7.0  # for the target after a signal, so that all is over in 10 s
 STOP_FAILING_S: Final = 2.0  # for one that does not answer anyway
 CLOSE_S: Final = 2.0
@@ -98,6 +100,7 @@ def drive(
     metrics: Metrics,
     stop: Callable[[], bool],
     told: Callable[[str], None],
+    away: Callable[[str | None], None] = lambda _: None,
     progress: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Write events until told to stop, or until the end.
@@ -109,6 +112,7 @@ def drive(
         metrics: Counts events, tries, and what is left.
         stop: Asked several times a second; what was read is then written, for at most 7 seconds.
         told: Takes lines for a person.
+        away: Hears why the target does not answer, and None when it is back.
         progress: Hears after each batch.
 
     Raises:
@@ -116,7 +120,7 @@ def drive(
         BrokerError: The log cannot be read.
         UsageError: `start` would leave a hole or write twice.
     """
-    driver = _Driver(log, sink, options, metrics=metrics, stop=stop, told=told, progress=progress)
+    driver = _Driver(log, sink, options, metrics=metrics, stop=stop, told=told, away=away, progress=progress)
     try:
         return driver.run()
     finally:
@@ -133,6 +137,7 @@ class _Driver:
         metrics: Metrics,
         stop: Callable[[], bool],
         told: Callable[[str], None],
+        away: Callable[[str | None], None],
         progress: Callable[[Report], None],
     ) -> None:
         self._log, self._sink, self._options = log, sink, options
@@ -141,6 +146,7 @@ class _Driver:
         self._target = Persisting(
             told=told,
             retried=self._retried,
+            away=away,
             give_up_after_s=options.give_up_after_s,
             first_s=options.first_pause_s,
         )
@@ -150,6 +156,11 @@ class _Driver:
         self._moves = 0
         self._taken_of_last = 0  # events of a batch that was not written whole
         self._ends: dict[int, int] = {}
+        self._read_ms = 0  # timestamp of the record read last
+        self._writing_bytes = 0
+        self._shown_s = 0.0
+        metrics.sink_events.expect(options.kind)
+        metrics.sink_retries.labels(options.kind)
 
     def run(self) -> Report:
         """All of it."""
@@ -161,8 +172,10 @@ class _Driver:
             collecting, over = self._collect(collecting)
             if collecting.empty and over:
                 return self._report
+            self._writing_bytes = collecting.bytes
             batch = collecting.take()
             written = self._write(batch, collecting)
+            self._writing_bytes = 0
             if isinstance(written, TargetMoved):
                 collecting = self._go_to(written)
             elif written is None:
@@ -234,6 +247,7 @@ class _Driver:
         """Read until a batch is due; whether it is the last."""
         while True:
             over = self._stopping() or self._reached_end(collecting)
+            self._show(collecting, at_once=over)
             if over or collecting.due(now_s=time.monotonic()):
                 return collecting, over
             self._read(collecting, timeout_s=_POLL_S)
@@ -247,6 +261,7 @@ class _Driver:
 
     def _take(self, record: Record, collecting: Collecting) -> None:
         now_s = time.monotonic()
+        self._read_ms = max(self._read_ms, record.timestamp_ms)
         if not self._options.choice.wants(record):
             if collecting.pass_over(record.partition, record.offset + 1, now_s=now_s):
                 self._report.passed_over += 1
@@ -261,7 +276,8 @@ class _Driver:
         self._report.unreadable += 1
         self._metrics.sink_events.labels(self._options.kind, "unreadable").inc()
         if self._report.unreadable <= MAX_TOLD:
-            self._told(f"skipped {record.topic}[{record.partition}]@{record.offset}: {bad}")
+            at = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+            self._told(Line(f"skipped {record.topic}[{record.partition}]@{record.offset}: {bad}", **at))
 
     def _reached_end(self, collecting: Collecting) -> bool:
         return self._options.until_end and all(collecting.at(partition) >= end for partition, end in self._ends.items())
@@ -272,6 +288,7 @@ class _Driver:
         """Write a batch, and read on meanwhile; None if the target was given up."""
         future = self._target.submit(lambda: self._sink.write(batch))
         while not future.done():
+            self._show(collecting)
             if self._given_up(future):
                 self._note_part(batch, future.exception() if future.done() else None)
                 return None
@@ -309,8 +326,21 @@ class _Driver:
             self._committed_s = now_s
             self._log.commit(report.positions)
         report.behind = self._log.behind(report.positions)
-        self._metrics.lag.labels("events").set(report.behind)
         self._progress(report)
+
+    def _show(self, collecting: Collecting, *, at_once: bool = False) -> None:
+        """Keep gauges current, also while the target does not answer."""
+        now_s = time.monotonic()
+        if now_s - self._shown_s < _SHOW_S and not at_once:
+            return
+        self._shown_s, topic, metrics = now_s, self._options.topic, self._metrics
+        behind = self._log.behind(self._report.positions)
+        metrics.lag.labels(topic).set(behind)
+        metrics.lag_seconds.labels(topic).set(
+            max(0.0, time.time() - self._read_ms / 1000) if behind and self._read_ms else 0
+        )
+        metrics.buffer_bytes.labels("sink").set(collecting.bytes + self._writing_bytes)
+        metrics.buffer_limit.labels("sink").set(2 * self._sink.limits.bytes)
 
     def _go_to(self, moved: TargetMoved) -> Collecting:
         """Read on from where the target stands."""

@@ -18,7 +18,7 @@ from streamproc.client import client_config, unreachable
 from streamproc.errors import BrokerError
 from streamproc.reader import Record, TopicReader
 from streamproc.settings import Settings
-from streamproc.words import counted
+from streamproc.words import Line, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,7 +224,8 @@ class KafkaLog:
         if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION) and self._quiet:
             self._quiet = False
             why = "" if error.code() == KafkaError._ALL_BROKERS_DOWN else f" ({error.str()})"
-            self._told(f"no Kafka broker answers at {self._settings.bootstrap}{why}; waiting for it")
+            said = f"no Kafka broker answers at {self._settings.bootstrap}{why}; waiting for it"
+            self._told(Line(said, broker=self._settings.bootstrap))
 
     def _skip(self, partition: int) -> None:
         """Go on where the log begins, when retention was faster than the target."""
@@ -264,7 +265,8 @@ def check_position(partition: int, at: int, bounds: tuple[int, int], *, topic: s
     missing = max(0, low - at) if at >= 0 else 0
     if missing:
         records = counted(missing, "record")
-        told(f"{topic}[{partition}]: retention has removed {records} before they were read ({at} to {low - 1})")
+        said = f"{topic}[{partition}]: retention has removed {records} before they were read ({at} to {low - 1})"
+        told(Line(said, topic=topic, partition=partition, offset=at))
     return missing
 
 

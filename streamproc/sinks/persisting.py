@@ -40,6 +40,7 @@ class Persisting:
     Args:
         told: Hears when the target stops answering, once a minute that it still does not, and when it is back.
         retried: Called for each try that failed.
+        away: Hears why the target does not answer, at each try, and None when it is back.
         give_up_after_s: Longest time of tries of one call; None: no end.
         first_s: Scales all pauses; tests make it short.
     """
@@ -49,10 +50,11 @@ class Persisting:
         *,
         told: Told,
         retried: Callable[[], None],
+        away: Callable[[str | None], None] = lambda _: None,
         give_up_after_s: float | None = None,
         first_s: float = FIRST_S,
     ) -> None:
-        self._told, self._retried = told, retried
+        self._told, self._retried, self._away = told, retried, away
         self._give_up_after_s, self._scale = give_up_after_s, first_s / FIRST_S
         self._enough = threading.Event()
         self._failing = False
@@ -98,6 +100,7 @@ class Persisting:
                 tried += 1
                 self._failing = True
                 self._retried()
+                self._away(str(error))
                 now_s = time.monotonic()
                 if self._enough.is_set() or self._is_over(now_s - since_s):
                     raise
@@ -110,6 +113,7 @@ class Persisting:
             else:
                 self._failing = False
                 if tried:
+                    self._away(None)
                     waited_s, tries = time.monotonic() - since_s, counted(tried, "try", "tries")
                     self._told(f"the target answers again, after {waited_s:.1f} s and {tries}")
                 return result

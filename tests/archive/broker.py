@@ -70,6 +70,9 @@ class Reader:
         self.broker.check_topic()
         return sorted(self.broker.log.records)
 
+    def known_end(self, partition: int) -> int:
+        return self.bounds(partition)[1]
+
     def bounds(self, partition: int) -> tuple[int, int]:
         self.broker.check_topic()
         return self.broker.log.bounds()[partition]

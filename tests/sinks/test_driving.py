@@ -179,15 +179,15 @@ def test_a_choice_and_records_that_are_no_events_move_the_position_on() -> None:
     records[3] = replace(records[3], value=b"{")
     log.partitions = {**log.partitions, 1: records}
     metrics = Metrics()
-    options = Options(kind="test", topic=TOPIC, choice=Choice(camera="cam1", kind="frame"), until_end=True)
+    options = Options(kind="jsonl", topic=TOPIC, choice=Choice(camera="cam1", kind="frame"), until_end=True)
     report = drive(log, sink, options, metrics=metrics, stop=lambda: False, told=lines.append)
     assert (report.written, report.unreadable, report.passed_over) == (8, 1, 21)
     assert sink.stored == {0: 10, 1: 10, 2: 10}
     assert any("skipped t.events[1]@3" in line for line in lines)
     told = metrics.registry.get_sample_value
-    assert told("streamproc_sink_events_total", {"kind": "test", "outcome": "written"}) == 8
-    assert told("streamproc_sink_events_total", {"kind": "test", "outcome": "unreadable"}) == 1
-    assert told("streamproc_consumer_lag_records", {"topic": "events"}) == 0
+    assert told("streamproc_sink_events_total", {"kind": "jsonl", "outcome": "written"}) == 8
+    assert told("streamproc_sink_events_total", {"kind": "jsonl", "outcome": "unreadable"}) == 1
+    assert told("streamproc_consumer_lag_records", {"topic": TOPIC}) == 0
 
 
 def test_a_slow_target_holds_up_reading_and_loses_nothing() -> None:
