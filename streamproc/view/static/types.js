@@ -1,0 +1,76 @@
+/**
+ * Types that modules share; no code. Times: `*_ms` are milliseconds since 1970, `*_ns` decimal strings.
+ *
+ * @typedef {object} Camera
+ * @property {string} name
+ * @property {boolean | null} online Null where nothing is told about it.
+ * @property {number | null} last_event_ms
+ * @property {number | null} last_picture_ms
+ * @property {number} fps Frame events a second over 5 s.
+ * @property {Record<string, number>} outcomes
+ * @property {{p50: number | null, p95: number | null}} latency_ms
+ * @property {[number, number | null][]} blind Spans of the last hour; null: still blind.
+ * @property {number | null} width Of its frames, pixels.
+ * @property {number | null} height
+ *
+ * @typedef {object} FoundObject
+ * @property {string} label
+ * @property {number | null} score
+ * @property {[number, number, number, number]} box x1, y1, x2, y2 in pixels of the frame.
+ * @property {string | null} track
+ *
+ * @typedef {object} CameraEvent
+ * @property {string} id
+ * @property {"frame" | "track" | "rule" | "anomaly" | "camera"} type
+ * @property {string} camera
+ * @property {string} run
+ * @property {number} sequence
+ * @property {string} captured_ns
+ * @property {number} captured_ms
+ * @property {number} emitted_ms
+ * @property {number} at_ms Its record's time: the order of the log.
+ * @property {string | null} what
+ * @property {string | null} outcome
+ * @property {string} text
+ * @property {FoundObject[]} objects
+ * @property {number | null} width
+ * @property {number | null} height
+ * @property {number | null} latency_ms
+ * @property {number | null} edges_density
+ *
+ * @typedef {object} Broker
+ * @property {boolean} ok
+ * @property {string} told
+ *
+ * @typedef {object} State
+ * @property {number} server_ms
+ * @property {string} version
+ * @property {Broker} broker
+ * @property {Camera[]} cameras
+ *
+ * @typedef {object} PictureHead
+ * @property {string} camera
+ * @property {string} run
+ * @property {number} sequence
+ * @property {"preview" | "edges"} kind
+ * @property {string} captured_ns
+ * @property {number} published_ms
+ * @property {string} content_type
+ *
+ * @typedef {object} Series
+ * @property {number} step_s
+ * @property {number[]} times_ms
+ * @property {number[]} frames
+ * @property {(number | null)[]} p50
+ * @property {(number | null)[]} p95
+ * @property {number[]} objects
+ * @property {number[]} not_complete
+ *
+ * @typedef {object} Filter What the feed shows; an empty string is no condition.
+ * @property {string} camera
+ * @property {string} type `notable` is everything but complete frames.
+ * @property {string} label
+ * @property {string} text
+ * @property {string} outcome
+ */
+export {};
