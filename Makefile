@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STAMP_UP := $(VENV)/.installed-up
 UNIT := -m "not kafka"
 AT_ONCE := --numprocesses auto --dist worksteal
 MATRIX ?= 3.11 3.12 3.13
 
-.PHONY: demo test check unit format lint types matrix wheel wheel-check bench chaos chaos-short lock clean help
+.PHONY: demo up down test check unit format lint types matrix wheel wheel-check bench chaos chaos-short lock site clean help
 
 help:                 ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -22,6 +23,23 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: $(STAMP)        ## run everything at once on this machine; report in demo-out/report.html
 	$(BIN)/streamproc demo --out demo-out
+
+# On a new clone `make up` sets up what it needs and no more, which takes half the time.
+$(STAMP_UP): requirements.lock pyproject.toml compose/requirements/up.names
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11: run make PYTHON=python3.12 (or another)" >&2; exit 1; }
+	@echo "setting up .venv, once …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python compose/pick.py requirements.lock compose/requirements/up.names > $(VENV)/up.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $(VENV)/up.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+up: $(if $(or $(wildcard $(STAMP)),$(COMPOSE_PROFILES)),$(STAMP),$(STAMP_UP)) ## everything, with a live page in the browser, until Ctrl-C; SOURCE=rtsp://... is your camera
+	@$(BIN)/python -m compose up
+
+down:                 ## end what `make up` runs, from another terminal
+	@test -x $(BIN)/python || { echo "nothing was running"; exit 0; }; $(BIN)/python -m compose down
 
 test: $(STAMP)        ## all tests, on a real broker
 	$(BIN)/python -m pytest $(UNIT) $(AT_ONCE)
@@ -67,9 +85,13 @@ chaos: $(STAMP)       ## the long fault tests, about an hour; SEED=4 repeats a r
 chaos-short: $(STAMP) ## the short fault tests, which `make check` runs too
 	$(BIN)/python -m pytest tests/chaos
 
+site: $(STAMP)        ## build the documentation into site/
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs site
+	@echo "site/index.html"
+
 lock:                 ## resolve the newest allowed versions into requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --extra dev \
 	  --custom-compile-command "make lock" --upgrade --quiet -o requirements.lock pyproject.toml
 
 clean:                ## remove what the targets made
-	rm -rf $(VENV) .venv-3.* dist build demo-out chaos-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-3.* dist build site demo-out chaos-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

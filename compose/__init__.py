@@ -1,0 +1,1 @@
+"""Running it: containers, Kubernetes, the same processes without either, and how large all must be."""
