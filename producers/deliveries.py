@@ -49,6 +49,7 @@ class _Open:
     receipt: Callable[[bool], None] | None = None
     problem: Exception | None = None  # the first that a tile met
     refused: bool = False  # a tile can never reach the log
+    since_s: float = 0.0
 
 
 class Deliveries:
@@ -86,6 +87,10 @@ class Deliveries:
         self._published = metrics.frames_published.labels(self._label)
         self._failed = metrics.frames_failed.labels(self._label)
         self._bytes = metrics.published_bytes.labels(self._label)
+        self._tiles = metrics.tiles_published.labels(self._label)
+        metrics.frames_dropped.expect(self._label)
+        metrics.tiles_unchanged.labels(self._label)
+        metrics.tiles_shed.expect(self._label)
         self._camera, self._run, self._ledger, self._now_s = camera, run, ledger, now_s
         self._lock = threading.Lock()
         self._receipts: _Receipts = []
@@ -120,7 +125,7 @@ class Deliveries:
         if self._ledger is not None and line is not None:
             self._ledger.frame(line)
         with self._lock:
-            self._open[key.sequence] = _Open(key, waiting=tiles, saved=saved, receipt=receipt)
+            self._open[key.sequence] = _Open(key, waiting=tiles, saved=saved, receipt=receipt, since_s=self._now_s())
 
     def report(self, sequence: int, size: int, error: Exception | None) -> None:
         """One tile was acknowledged, or not."""
@@ -186,6 +191,7 @@ class Deliveries:
             "frame" if untold == 1 else "frames",
             policy,
             self.frames_dropped,
+            extra={"camera": self._camera, "reason": policy, "records": untold},
         )
 
     @contextmanager
@@ -217,6 +223,7 @@ class Deliveries:
             self.tiles_acked += tiles
             self.bytes_acked += size
             self._bytes.inc(size)
+            self._tiles.inc(tiles)
         else:
             self.tiles_failed += tiles
             frame.problem = frame.problem or error
@@ -240,6 +247,7 @@ class Deliveries:
         if frame.problem is None:
             self.frames_published += 1
             self._published.inc()
+            self._metrics.publish_seconds.observe(self._now_s() - frame.since_s)
             self._count_saved(frame.saved)
         else:
             self.frames_failed += 1

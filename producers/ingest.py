@@ -17,7 +17,7 @@ from producers.ingest_camera import FINISH_S, Camera
 from producers.ingest_events import Outbox
 from producers.ingest_run import Counts
 from streamproc.errors import SettingError, StreamprocError
-from streamproc.words import counted
+from streamproc.words import Line, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,6 +155,8 @@ class Ingest:
         crew, stop = self._outlet.crew, self._outlet.stop
         waiting_bytes = self._outlet.metrics.buffer_bytes.labels("producer")
         waiting_bytes.set_function(self._held_bytes)
+        limit = self._outlet.metrics.buffer_limit.labels("producer")
+        limit.set(self._outlet.settings.producer_queue_bytes)
         crew.start()
         try:
             while not stop.is_set() and crew.problem is None:
@@ -201,11 +203,12 @@ class Ingest:
         try:
             wanted = self._read(self._file)
         except SettingError as error:
-            self._outlet.notice(f"the changed list is not taken, the cameras run as before: {error}")
+            told = f"the changed list is not taken, the cameras run as before: {error}"
+            self._outlet.notice(Line(told, file=str(self._file)))
             return
         found: Changes = changes(self._wanted, wanted)
         self._wanted = wanted
-        self._outlet.notice(f"{self._file} has changed: {found}")
+        self._outlet.notice(Line(f"{self._file} has changed: {found}", file=str(self._file)))
         for name in (*found.removed, *found.changed):
             if (camera := self._running.pop(name, None)) is not None:
                 camera.stop("removed")
@@ -231,7 +234,8 @@ class Ingest:
                 continue
             name = camera.spec.name
             if not camera.done:
-                self._outlet.notice(f"camera {name}: its source does not end; it is left to itself")
+                told = f"camera {name}: its source does not end; it is left to itself"
+                self._outlet.notice(Line(told, camera=name))
             self._leaving.remove((camera, until_s))
             self._past.setdefault(name, []).append(camera)
             if name not in self._wanted:
@@ -242,7 +246,7 @@ class Ingest:
         """A camera that left the list is neither up nor down."""
         metrics = self._outlet.metrics
         if (label := metrics.camera(name)) == name:
-            for gauge in (metrics.camera_up, metrics.camera_fps):
+            for gauge in (metrics.camera_up, metrics.camera_fps, metrics.camera_frame_time):
                 with suppress(KeyError):  # it left before its first figure
                     gauge.remove(label)
 

@@ -22,6 +22,7 @@ from producers.sources.live import LiveSource
 from streamproc import wire
 from streamproc.cloudevents import CameraEvent
 from streamproc.errors import CameraLost, LedgerError, SourceEnded, StreamprocError
+from streamproc.words import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,6 +118,7 @@ class Camera:
         self.spec = spec
         self._outlet, self._open, self._tell, self._chance = outlet, open_camera, tell, chance
         self._label = outlet.metrics.camera(spec.name)
+        self._frame_time = outlet.metrics.camera_frame_time.labels(self._label)
         self._keeping = Keeping()
         self._health = Health(
             gap_s=spec.gap_s,
@@ -144,7 +146,16 @@ class Camera:
 
     def start(self) -> None:
         """Begin, and say in the metrics that there is this camera."""
-        self._outlet.metrics.camera_up.labels(self._label).set(0)
+        metrics = self._outlet.metrics
+        metrics.camera_up.labels(self._label).set(0)
+        metrics.camera_lost.expect(self._label)  # shown at 0, so that `increase()` sees the first
+        for metric in (
+            metrics.camera_reconnects,
+            metrics.camera_gaps,
+            metrics.camera_gap_seconds,
+            metrics.camera_clock_steps,
+        ):
+            metric.labels(self._label)
         self._thread.start()
 
     def stop(self, reason: OfflineReason) -> None:
@@ -216,9 +227,14 @@ class Camera:
         if what_next.tell:
             self._event("offline", {"reason": lost.reason})
             more = "; it is not read again" if lost.final else ""
-            self._outlet.notice(f"camera {self.spec.name} is offline ({lost.reason}): {lost.words}{more}")
+            said = f"camera {self.spec.name} is offline ({lost.reason}): {lost.words}{more}"
+            self._outlet.notice(Line(said, camera=self.spec.name, reason=lost.reason))
         else:
-            log.info("camera %s is still offline (%s): %s", self.spec.name, lost.reason, lost.words)
+            log.info(
+                "camera %s is still offline (%s): %s",
+                *(self.spec.name, lost.reason, lost.words),
+                extra={"camera": self.spec.name, "reason": lost.reason, "retry_s": round(what_next.after_s, 3)},
+            )
         return not (lost.final or self._stop.wait(what_next.after_s))
 
     def _session(self) -> _Lost | None:
@@ -235,7 +251,7 @@ class Camera:
         except LedgerError:
             raise
         except SourceEnded as error:
-            self._outlet.notice(f"camera {self.spec.name}: {error}")
+            self._outlet.notice(Line(f"camera {self.spec.name}: {error}", camera=self.spec.name, reason="ended"))
             return None
         except StreamprocError as error:
             return _Lost("failed", str(error), final=self._begun)
@@ -315,6 +331,7 @@ class Camera:
             now_s, frame.captured_ns, waited_s=waited_s, clock=frame.clock, wall_ns=time.time_ns()
         )
         self.fps = self._health.measured_fps(now_s, waited_s=waited_s)
+        self._frame_time.set(time.time())
         if digest != self._frozen or not self._frozen_s:
             self._frozen = None
             if (news := self._keeping.frame(now_s)) is not None:
@@ -333,7 +350,7 @@ class Camera:
         if news.again:
             self.reconnects += 1
             self._outlet.metrics.camera_reconnects.labels(self._label).inc()
-        self._outlet.notice(f"camera {self.spec.name} is online: {width}x{height}")
+        self._outlet.notice(Line(f"camera {self.spec.name} is online: {width}x{height}", camera=self.spec.name))
 
     def _found(self, finding: Finding) -> None:
         metrics = self._outlet.metrics

@@ -84,6 +84,8 @@ class TopicReader:
     def partitions(self) -> list[int]:
         """The topic's partitions."""
         found = self._ask(lambda: self._consumer.list_topics(self.topic, timeout=_ANSWER_S)).topics[self.topic]
+        if found.error is not None and found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise BrokerError(f"topic {self.topic} on {self._settings.bootstrap}: {found.error.str()}")
         if found.error is not None or not found.partitions:
             raise BrokerError(
                 f"topic {self.topic} does not exist on {self._settings.bootstrap}: run streamproc topics create"
@@ -95,6 +97,11 @@ class TopicReader:
         at = TopicPartition(self.topic, partition)
         low, high = self._ask(lambda: self._consumer.get_watermark_offsets(at, timeout=_ANSWER_S))
         return low, high
+
+    def known_end(self, partition: int) -> int:
+        """The offset after the last, as far as is known without asking; 0 if nothing is."""
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
+        return max(0, high)
 
     def offset_at(self, partition: int, *, since_ms: int) -> int:
         """The first offset whose timestamp is not before `since_ms`; the end if there is none."""

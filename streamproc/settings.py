@@ -23,6 +23,7 @@ from pydantic_settings import (
 from streamproc.errors import SettingError
 
 PREFIX = "STREAMPROC_"
+_OTHER_VARIABLES = (f"{PREFIX}SETTINGS", f"{PREFIX}TEST_BROKER")
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """Cameras, runs and topic prefixes: safe in topic names, file names, URLs and metric labels."""
@@ -123,6 +124,46 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Port of the Prometheus exporter; 0 is off")
     metrics_host: str = Field(default="127.0.0.1", description="Address of the Prometheus exporter")
 
+    log_json: bool = Field(default=False, description="Log lines as JSON objects, as --log-json")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = Field(
+        default=None, description="Lowest level of log lines shown, as --log-level"
+    )
+
+    view_host: str = Field(default="127.0.0.1", description="Address that the live viewer listens on")
+    view_port: int = Field(default=8080, ge=0, le=65535, description="Port of the live viewer; 0 is a free one")
+    view_token_file: Path | None = Field(
+        default=None, description="File of the token that the live viewer asks for; needed beyond loopback"
+    )
+
+    traces: Literal["off", "otlp", "console"] = Field(
+        default="off", description="Where spans go: nowhere, to an OTLP/HTTP collector, or to stderr"
+    )
+    traces_endpoint: str = Field(
+        default="http://127.0.0.1:4318", description="Base URL of the OTLP/HTTP collector; /v1/traces is added"
+    )
+    traces_sample: float = Field(
+        default=0.01, ge=0, le=1, description="Share of frames that are traced; the producer decides, by the frame"
+    )
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _collector_is_a_plain_url(cls, value: str) -> str:
+        import urllib.parse
+
+        try:
+            parts = urllib.parse.urlsplit(value)
+            is_plain = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # would show what was given
+            is_plain = False
+        if not is_plain or any(sign in value for sign in "@?#"):
+            raise ValueError("use http://HOST:PORT, no user, '?' or '#'; a token goes into OTEL_EXPORTER_OTLP_HEADERS")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
     @field_validator("prefix")
     @classmethod
     def _prefix_is_a_topic_name(cls, value: str) -> str:
@@ -211,13 +252,24 @@ def _explain(error: ValidationError, *, given: dict[str, Any], from_file: dict[s
     if first["type"] == "extra_forbidden":
         known = ", ".join(sorted(Settings.model_fields))
         return f"{origin}: there is no such setting; the settings are {known}"
-    shown = "" if "password" in name or name.startswith("sink_") or not first["loc"] else f", got {first['input']!r}"
+    secret = "password" in name or name.startswith(("sink_", "traces_endpoint"))
+    shown = "" if secret or not first["loc"] else f", got {first['input']!r}"
     return f"{origin}: {first['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def value_of(variable: str) -> str | None:
     """One variable of the environment that is not a setting (test switches, the user's Java); None if unset."""
     return os.environ.get(variable)
+
+
+def our_variables() -> list[str]:
+    """Names of all variables of the environment that look like ours, settings or not."""
+    return sorted(name for name in os.environ if name.startswith(PREFIX))
+
+
+def known_variables() -> list[str]:
+    """Names of all variables that are read, by this module or the tests."""
+    return sorted([*(f"{PREFIX}{name.upper()}" for name in Settings.model_fields), *_OTHER_VARIABLES])
 
 
 def child_environment(changes: Mapping[str, str] | None = None, *, without: tuple[str, ...] = ()) -> dict[str, str]:

@@ -65,6 +65,11 @@ class Topics:
         return f"{self.prefix}deadletters"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.tiles, self.features, self.events, self.edges, self.deadletters
+
+    @property
     def group(self) -> str:
         """The consumer group of all workers."""
         return f"{self.prefix}workers"

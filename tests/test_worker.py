@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import pytest
+from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
-from streamproc.worker import _lag
+from streamproc.errors import BrokerError
+from streamproc.metrics import Metrics
+from streamproc.settings import load_settings
+from streamproc.vitals import Vitals
+from streamproc.worker import _lag, _Run
 
 
 class Consumer:
@@ -42,3 +49,25 @@ def test_a_partition_of_which_nothing_was_read_yet_counts_in_records_alone() -> 
     tiles = TP("tiles", 0)
     assert lag(Consumer({tiles: 3}, {}, {}), 100.0) == {"tiles": (3, 0.0)}
     assert lag(Consumer({tiles: 3}, {tiles: 0}, {tiles: 103.0}), 100.0) == {"tiles": (2, 0.0)}  # a clock ahead of ours
+
+
+def test_a_broker_that_goes_while_the_worker_starts_ends_it_with_one_line() -> None:
+    async def start() -> None:
+        raise KafkaConnectionError("Unable to bootstrap")
+
+    async def begin() -> None:
+        metrics = Metrics()
+        settings = load_settings(bootstrap="kafka-1:9092")
+        run = _Run(
+            settings,
+            metrics=metrics,
+            vitals=Vitals("worker-all"),
+            publisher=cast("Any", None),
+            parent_pid=None,
+            tracer=cast("Any", None),
+        )
+        wiring: Any = SimpleNamespace(app=SimpleNamespace(start=start))
+        await run._started(wiring)
+
+    with pytest.raises(BrokerError, match=r"kafka-1:9092 went away while the worker was starting.*start it again"):
+        asyncio.run(begin())

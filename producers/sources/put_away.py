@@ -123,6 +123,7 @@ class Progress:
                 "%s did not get into Kafka in %d tries: it is left where it is, and read again at the next start",
                 self._folder / name,
                 MOST_TRIES,
+                extra={"file": str(self._folder / name)},
             )
 
 

@@ -149,7 +149,7 @@ class WatchedSource(LiveSource):
             return None  # it is being written again: its turn comes when it stands still
         receipt = progress.given(name, stamp)
         if pixels is None:
-            log.warning("%s (left out)", problem)
+            log.warning("%s (left out)", problem, extra={"file": str(file)})
             return None
         return Frame(pixels=pixels, captured_ns=time.time_ns(), receipt=receipt)
 

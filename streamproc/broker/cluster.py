@@ -271,6 +271,15 @@ def find_bootstrap(folder: Path | None = None) -> str | None:
     return LocalCluster(folder).status().bootstrap
 
 
+def find_folder(bootstrap: str) -> Path | None:
+    """Where the local cluster keeps its records, if it is the one that listens at an address; else None."""
+    try:
+        status = LocalCluster().status()
+    except BrokerError:
+        return None  # a cluster that nobody asked for must not keep a worker from starting
+    return status.folder if status.bootstrap == bootstrap else None
+
+
 def _new_cluster_id() -> str:
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

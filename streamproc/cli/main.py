@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -32,10 +33,12 @@ from streamproc.cli import (
     topics,
     train,
     verify,
+    view,
     worker,
 )
 from streamproc.errors import StreamprocError
-from streamproc.logs import configure_logging
+from streamproc.logs import LEVELS, as_json, prefer_logging
+from streamproc.settings import value_of
 
 app = typer.Typer(
     name="streamproc",
@@ -59,6 +62,7 @@ app.command("events")(events.events)
 app.command("show")(show.show)
 app.command("clip")(show.clip)
 app.command("diff")(diff.diff)
+app.command("view")(view.view)
 app.command("sink")(sink.sink)
 app.command("query")(query.query)
 app.add_typer(deadletters.app, name="deadletters")
@@ -73,6 +77,7 @@ app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 
 INTERRUPTED = 130
+_TRUE = ("1", "true", "t", "yes", "y", "on")  # what settings take for true
 
 
 def _version(wanted: bool) -> None:
@@ -84,23 +89,65 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
-    log_level: Annotated[str, typer.Option(help="Lowest level of log lines shown: DEBUG, INFO, WARNING.")] = "WARNING",
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON objects.")] = False,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Lowest level of log lines shown: {', '.join(LEVELS)}; default: STREAMPROC_LOG_LEVEL, else WARNING,"
+            " INFO for a worker."
+        ),
+    ] = None,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log lines as JSON objects; default: STREAMPROC_LOG_JSON.")
+    ] = False,
 ) -> None:
-    configure_logging(level=log_level.upper(), as_json=log_json)
+    prefer_logging(level=None if log_level is None else log_level.upper(), as_json=log_json or None)
 
 
 def run() -> None:
     """Run the command line; an error a user is meant to read is one line on stderr and its exit code."""
+    if "--log-json" in sys.argv[1:] or (value_of("STREAMPROC_LOG_JSON") or "").lower() in _TRUE:
+        prefer_logging(as_json=True)  # before anything is parsed: what is wrong with it must be JSON too
+        sys.exit(_run_for_machines())
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         app()
     except StreamprocError as error:
-        console.print("[bold red]error:[/]", _one_line(error), markup=True)
+        if as_json():  # a settings file says so
+            _log_error(error)
+        else:
+            console.print("[bold red]error:[/]", _one_line(error), markup=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         console.print("interrupted")
         sys.exit(INTERRUPTED)
+
+
+def _log_error(error: StreamprocError) -> None:
+    logging.getLogger("streamproc.cli").critical(
+        " ".join(str(error).split()), extra={"kind": type(error).__name__, "exit_status": error.exit_code}
+    )
+
+
+def _run_for_machines() -> int:
+    """As `run`, with every line on stderr a JSON object; returns the exit status."""
+    log = logging.getLogger("streamproc.cli")
+    try:
+        status = app(standalone_mode=False)
+    except StreamprocError as error:
+        _log_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        log.warning("interrupted", extra={"exit_status": INTERRUPTED})
+        return INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what typer raises for what was typed has one, and no public base
+            raise
+        code = int(getattr(error, "exit_code", 2))
+        log.critical(
+            " ".join(error.format_message().split()), extra={"kind": type(error).__name__, "exit_status": code}
+        )
+        return code
+    return status if isinstance(status, int) else 0
 
 
 def _one_line(error: Exception) -> str:

@@ -94,6 +94,8 @@ def produce(
     from producers.sources.live import LiveSource
     from producers.waiting import parse_drop
     from streamproc.exporter import exported
+    from streamproc.surroundings import surroundings
+    from streamproc.vitals import Vitals, Wanted
 
     settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port)
     require_name("camera", camera)
@@ -109,7 +111,11 @@ def produce(
         partitions = require_topics(settings)
         with (
             stop_on_signals(opened.interrupt) as (stop, received),
-            exported(settings) as metrics,
+            exported(
+                settings,
+                Vitals("produce", wanted=Wanted(Topics(settings.prefix).names, partitions), stopping=stop.is_set),
+            ) as metrics,
+            surroundings(metrics, settings, places={"ledger": ledger}),
             _ledger(ledger) as writer,
             _bar(opened, limit, quiet=as_json) as progress,
         ):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import os
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -25,13 +26,21 @@ def worker(
 ) -> None:
     """Run one worker until SIGTERM or Ctrl-C; start as many as you like, on any number of hosts."""
     from streamproc.app import ROLES
+    from streamproc.broker import find_folder
     from streamproc.errors import UsageError
-    from streamproc.logs import show_clients
+    from streamproc.logs import bind, show_clients, show_events
     from streamproc.worker import run_worker
 
     if role not in ROLES:
         raise UsageError(f"--role {role!r}: use one of {', '.join(ROLES)}")
     settings = settings_for(settings_file, bootstrap=bootstrap, metrics_port=metrics_port, worker_threads=threads)
     show_clients()
-    logging.getLogger("streamproc").setLevel(min(logging.INFO, logging.getLogger("streamproc").level))
-    run_worker(settings, role=ROLES[role], pipeline=pipeline_for(pipeline, runs_here=True), parent_pid=parent_pid)
+    show_events()
+    bind(role=f"worker-{role}", worker=settings.instance_id or f"{socket.gethostname()}-{os.getpid()}")
+    run_worker(
+        settings,
+        role=ROLES[role],
+        pipeline=pipeline_for(pipeline, runs_here=True),
+        parent_pid=parent_pid,
+        places={"broker": find_folder(settings.bootstrap)},
+    )

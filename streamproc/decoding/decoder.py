@@ -67,6 +67,12 @@ class Decoder:
     ) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int | None:
+        """Of the child; None while there is none. For any thread."""
+        child = self._child
+        return None if child is None else child.pid
+
     def close(self) -> None:
         """End the child."""
         self._end_child()
@@ -154,7 +160,7 @@ class Decoder:
 
     def _lose(self, how: Ending) -> str:
         died = self._end_child()
-        log.warning("a decoder process was lost (%s, %s)", how, died)
+        log.warning("a decoder process was lost (%s, %s)", how, died, extra={"ending": how, "ended": died})
         self._ended(how)
         return died
 

@@ -102,6 +102,17 @@ def test_a_whole_frame_is_one_event_with_its_evidence_and_latency() -> None:
     assert batch.on("edges") == []
 
 
+@pytest.mark.parametrize(("run", "timed"), [("live-1", 1), ("replay-1", 0)])
+def test_only_frames_that_somebody_waits_for_are_timed(run: str, timed: int) -> None:
+    """A replayed frame was captured long ago; its age is no latency. It is counted as any other."""
+    aggregator = Aggregator()
+    aggregator.take(*(features(index=index, run=run) for index in range(4)))
+    told = aggregator.metrics.registry.get_sample_value
+    assert told("streamproc_frames_total", {"camera": "cam", "outcome": "complete"}) == 1
+    assert (told("streamproc_event_latency_seconds_count", {"camera": "cam"}) or 0) == timed
+    assert (told("streamproc_stage_seconds_count", {"stage": "publish"}) or 0) == timed
+
+
 def test_records_of_an_open_frame_are_held_back_and_let_go_with_it() -> None:
     aggregator = Aggregator()
     first = aggregator.take(features(index=0), features(index=1))

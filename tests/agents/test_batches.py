@@ -31,7 +31,7 @@ class HeldPublisher:
 
 
 def _event(offset: int, generation: int = 1) -> Any:
-    return SimpleNamespace(message=SimpleNamespace(offset=offset, generation_id=generation, partition=0))
+    return SimpleNamespace(message=SimpleNamespace(topic="tiles", partition=0, offset=offset, generation_id=generation))
 
 
 def _send_one(batch: Batch) -> None:

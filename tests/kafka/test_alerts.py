@@ -114,7 +114,7 @@ class Pipeline:
     @property
     def gate(self) -> dict[str, object]:
         """The camera that is there from the beginning."""
-        return {"name": "gate", "source": self.camera.url, "grid": "1x1"}
+        return {"name": "gate", "source": self.camera.url, "grid": "1x1", "codec": "raw"}
 
     def darken(self) -> None:
         """The camera's power fails."""
@@ -190,7 +190,12 @@ class Pipeline:
 def pipeline(
     topics_ready: Callable[..., Settings], new_settings: Callable[..., Settings], tmp_path: Path
 ) -> Iterator[Pipeline]:
-    settings = topics_ready(partitions=4, frame_deadline_s=2, session_timeout_s=20)
+    small = {
+        "buffer_bytes": 2**20,
+        "batch_tiles": 4,
+        "window_batches": 1,
+    }  # what is held here is read, and lags no more
+    settings = topics_ready(partitions=4, frame_deadline_s=2, session_timeout_s=20, **small)
     other = new_settings(partitions=2, producer_queue_bytes=2**20)
     with ExitStack() as stack:
         made = Pipeline(settings, other, tmp_path, stack)

@@ -133,7 +133,10 @@ def test_the_doctor_says_what_is_wrong_and_exits_with_1_only_then(topics_ready: 
     found = {one["what"]: one for one in json.loads(healthy.out)}
     assert {found[what]["verdict"] for what in ("Python", "OpenCV", "broker", "topics")} == {"ok"}
     wrong = [one["told"] for one in json.loads(differing.out) if one["verdict"] == "wrong"]
-    assert f"topic {settings.prefix}tiles: partitions is 2, should be 7" in wrong
+    said = (
+        f"topic {settings.prefix}tiles: partitions is 2, should be 7: set STREAMPROC_PARTITIONS=2, as all topics have"
+    )
+    assert said in wrong
     assert [one["verdict"] for one in json.loads(empty.out) if one["what"] == "topics"] == ["warning"]
     (broken,) = [one for one in json.loads(gone.out) if one["verdict"] == "wrong"]
     assert (broken["what"], NOWHERE in broken["told"]) == ("broker", True)
