@@ -109,6 +109,13 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Do nothing: `watch.py` looks for stalls.
+
+        Faust's own look for slow streams ends the worker with an empty assertion while aiokafka resets a position
+        (faust/transport/drivers/aiokafka.py, 0.15.3, line 845).
+        """
+
     async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
         if self.flow_active and not self.app.client_only and not self._get_active_partitions():
             await self.sleep(NAP_S)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
 import faust
 import pytest
+from aiokafka.consumer.subscription_state import TopicPartitionState
 from faust.events import Event
+from faust.transport.drivers import aiokafka as aiokafka_driver
+from faust.types import TP
 from mode import Service
 from mode.utils.queues import FlowControlEvent
 
@@ -67,6 +71,31 @@ def test_pressure_follows_bytes_and_not_the_number_of_records() -> None:
         assert calls == ["high", "drop"]
 
     asyncio.run(main())
+
+
+def test_a_position_that_is_being_reset_does_not_end_the_worker() -> None:
+    """Faust's own consumer asks the driver's state of the partition, which asserts that there is a position."""
+    tp = TP("tiles", 0)
+
+    async def main(kind: type[Any]) -> None:
+        resetting = TopicPartitionState(cast(Any, None))
+        resetting.await_reset(-2)  # to the earliest offset
+
+        def look(_now: float, _tp: TP) -> None:
+            assert resetting.position >= 0
+
+        consumer: Any = SimpleNamespace(
+            _thread=SimpleNamespace(verify_event_path=look),
+            assignment=lambda: {tp},
+            sleep=asyncio.sleep,
+            should_stop=False,
+        )
+        consumer.verify_event_path = partial(kind.verify_event_path, consumer)
+        await kind.verify_all_partitions_active(consumer)
+
+    with pytest.raises(AssertionError):
+        asyncio.run(main(aiokafka_driver.Consumer))
+    asyncio.run(main(Consumer))
 
 
 def test_a_worker_whose_partitions_are_all_paused_looks_again_within_milliseconds() -> None:
