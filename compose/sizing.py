@@ -34,8 +34,8 @@ LEAST_PARTITIONS: Final = 8
 MOST_PARTITIONS: Final = 1024
 """`STREAMPROC_PARTITIONS` goes no further."""
 TOPICS: Final = len(Topics("").specs(partitions=1))
-TILES_CAP_BYTES: Final = 2**33
-"""The tiles topic keeps one hour, and at most this much, all partitions together (`topics.py`)."""
+TILES_KEPT_BYTES: Final = 2**33
+"""The tiles topic keeps one hour, and at most this much, all partitions together: STREAMPROC_TILES_KEPT_BYTES."""
 EDGES_KEPT_MS: Final = 15 * MINUTE_MS  # ten minutes, and the segment of five that is still open
 MOST_PICTURES: Final = 5.0  # STREAMPROC_PREVIEW_PER_S
 
@@ -114,6 +114,7 @@ class Cameras:
         viewers: Who watch all cameras at once.
         archived: Tiles and events are archived too.
         pictures: Frames a second of which a preview and an edge picture are made, `STREAMPROC_PREVIEW_PER_S`.
+        tiles_kept_bytes: `STREAMPROC_TILES_KEPT_BYTES`.
     """
 
     count: int
@@ -124,6 +125,7 @@ class Cameras:
     viewers: int = 1
     archived: bool = False
     pictures: float = MOST_PICTURES
+    tiles_kept_bytes: float = TILES_KEPT_BYTES
 
     def __post_init__(self) -> None:
         numbers = self.count >= 1 and 0 < self.fps <= 1000 and self.viewers >= 0
@@ -204,7 +206,7 @@ def _plan(cameras: Cameras, *, partitions: int) -> Plan:
         math.ceil(broker_cores / (UTILISATION * BROKER_CORES)),
         math.ceil(partitions * TOPICS * REPLICATION / BROKER_REPLICAS),
     )
-    kept_s = min(HOUR_MS / 1000, TILES_CAP_BYTES / tiles_bytes)
+    kept_s = min(HOUR_MS / 1000, cameras.tiles_kept_bytes / tiles_bytes)
     disk = tiles_bytes * kept_s + (features * HOUR_MS + pictures * EDGES_KEPT_MS + events * 7 * DAY_MS) / 1000
     ingests = max(math.ceil(ingest / (UTILISATION * INGEST_CORES)), math.ceil(cameras.count / MAX_CAMERAS))
     return Plan(
@@ -272,7 +274,7 @@ def _breaks(
     """What does not hold at this scale, the first to break first."""
     found = []
     if kept_s < HOUR_MS / 1000:
-        found.append(f"tiles are kept for {_span(kept_s)}, not for an hour: the topic is capped at 8 GiB")
+        found.append(f"tiles are kept for {_span(kept_s)}, not for an hour: raise STREAMPROC_TILES_KEPT_BYTES")
     if ingests > 1:
         found.append(f"one ingest is not enough: {ingests}, each with a list of its own")
     if cameras.count > MAX_CAMERAS:

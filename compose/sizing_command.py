@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from compose.sizing import GB, MB, SIZES, UTILISATION, Cameras, Plan, plan
+from compose.sizing import GB, MB, SIZES, TILES_KEPT_BYTES, UTILISATION, Cameras, Plan, plan
 from streamproc.errors import UsageError
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "sizing.md"
@@ -38,6 +38,8 @@ def sizing(
         bool, typer.Option("--changed-only", help="A small thing moves before a still scene.")
     ] = False,
     pictures: Annotated[float, typer.Option(help="STREAMPROC_PREVIEW_PER_S.")] = 5,
+    tiles_kept: Annotated[float, typer.Option(min=0.2, help="STREAMPROC_TILES_KEPT_BYTES, in GiB.")] = TILES_KEPT_BYTES
+    / 2**30,
     viewers: Annotated[int, typer.Option(help="Who watch all cameras at once.")] = 1,
     archived: Annotated[bool, typer.Option("--archived", help="Tiles and events are archived, too.")] = False,
     core_price: Annotated[float | None, typer.Option(min=0, help="Of a core for a month, in any money.")] = None,
@@ -60,6 +62,7 @@ def sizing(
         viewers=viewers,
         archived=archived,
         pictures=pictures,
+        tiles_kept_bytes=tiles_kept * 2**30,
     )
     found = plan(asked)
     if as_json:

@@ -228,7 +228,7 @@ def _what(names: Sequence[str]) -> str:
 
 
 def _specs(settings: Settings) -> tuple[TopicSpec, ...]:
-    return Topics(settings.prefix).specs(partitions=settings.partitions)
+    return Topics(settings.prefix).specs(partitions=settings.partitions, tiles_bytes=settings.tiles_kept_bytes)
 
 
 def _admin(settings: Settings) -> AdminClient:

@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     prefix: str = Field(default="streamproc.", description="Prefix of all topic names and of the consumer group")
     partitions: int = Field(default=8, ge=1, le=1024, description="Partitions of each topic when it is created")
     replication: int = Field(default=1, ge=1, le=7, description="Replication factor of topics when created")
+    tiles_kept_bytes: int = Field(
+        default=8 * 2**30,
+        ge=2**27,
+        le=2**50,
+        description="Tiles that the log keeps, over all partitions, at most an hour's; of one copy, when it is created",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="How clients talk to the brokers"
     )

@@ -74,8 +74,13 @@ class Topics:
         """The consumer group of all workers."""
         return f"{self.prefix}workers"
 
-    def specs(self, *, partitions: int) -> tuple[TopicSpec, ...]:
-        """All topics with their explicit configs; the same number of partitions everywhere."""
+    def specs(self, *, partitions: int, tiles_bytes: int = 8 * 2**30) -> tuple[TopicSpec, ...]:
+        """All topics with their explicit configs; the same number of partitions everywhere.
+
+        Args:
+            partitions: Of each topic.
+            tiles_bytes: What the tiles topic keeps at most, all partitions together.
+        """
 
         def spec(name: str, retention_ms: int, *, max_bytes: int = MAX_RECORD_BYTES, **config: str) -> TopicSpec:
             return TopicSpec(
@@ -92,7 +97,7 @@ class Topics:
             )
 
         return (
-            spec(self.tiles, HOUR_MS, retention_bytes=str(2**33 // partitions), segment_bytes=str(2**27)),
+            spec(self.tiles, HOUR_MS, retention_bytes=str(tiles_bytes // partitions), segment_bytes=str(2**27)),
             spec(self.features, HOUR_MS, max_bytes=MAX_FEATURES_BYTES, segment_bytes=str(2**27)),
             spec(self.events, 7 * DAY_MS),
             spec(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.model import FrameKey
+from streamproc.settings import load_settings
 from streamproc.topics import Topics, camera_partition, features_key, tile_key, tile_partition
 from tests.features import tile_header
 
@@ -44,3 +45,9 @@ def test_all_topics_carry_the_prefix_one_partition_count_and_explicit_configs() 
     assert {spec.partitions for spec in specs} == {6}
     for spec in specs:
         assert {"retention.ms", "max.message.bytes", "cleanup.policy", "compression.type"} <= set(spec.config)
+
+
+def test_the_log_keeps_as_many_tiles_as_the_setting_says() -> None:
+    settings = load_settings(partitions=4, tiles_kept_bytes=2**32)
+    specs = Topics("").specs(partitions=settings.partitions, tiles_bytes=settings.tiles_kept_bytes)
+    assert [spec.config["retention.bytes"] for spec in specs if "retention.bytes" in spec.config] == [str(2**30)]

@@ -91,7 +91,7 @@ def check_cluster(cluster: Cluster, settings: Settings, *, now_ms: int) -> Itera
     for told in cluster.unanswered:
         yield warning("broker", f"{told}: what is not said below was not looked at")
     yield from _brokers(cluster, settings)
-    specs = Topics(settings.prefix).specs(partitions=settings.partitions)
+    specs = Topics(settings.prefix).specs(partitions=settings.partitions, tiles_bytes=settings.tiles_kept_bytes)
     missing = [spec for spec in specs if spec.name not in cluster.topics]
     if len(missing) == len(specs):
         yield warning("topics", f"{len(missing)} missing: run streamproc topics create")

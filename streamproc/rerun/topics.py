@@ -26,7 +26,7 @@ def own_topics(settings: Settings, *, keep: bool) -> Iterator[None]:
         UsageError: The prefix is in use.
         BrokerError: The broker is unreachable or refuses.
     """
-    wanted = Topics(settings.prefix).specs(partitions=settings.partitions)
+    wanted = Topics(settings.prefix).specs(partitions=settings.partitions, tiles_bytes=settings.tiles_kept_bytes)
     created = create_topics(settings)
     try:
         if len(created) < len(wanted):

@@ -19,7 +19,7 @@ from compose.sizing import (
     MOST_PARTITIONS,
     REPLICATION,
     SIZES,
-    TILES_CAP_BYTES,
+    TILES_KEPT_BYTES,
     TOPICS,
     Cameras,
     Size,
@@ -91,7 +91,7 @@ def test_no_plan_asks_more_of_a_broker_than_it_can_bear(count: int, size: Size) 
 def test_what_breaks_is_told() -> None:
     assert plan(Cameras(count=1, size=SIZES["480p"], fps=1)).breaks == ()
     told = " ".join(plan(Cameras(count=10_000, size=SIZES["4K"], fps=15)).breaks)
-    for word in ("8 GiB", "ingest", "other", "STREAMPROC_WORKER_THREADS", "three brokers"):
+    for word in ("STREAMPROC_TILES_KEPT_BYTES", "ingest", "other", "STREAMPROC_WORKER_THREADS", "three brokers"):
         assert word in told
 
 
@@ -115,7 +115,7 @@ def test_the_figures_that_the_code_itself_has_are_the_code_s() -> None:
     )
     for partitions in (8, 64):
         (tiles,) = (spec for spec in Topics("").specs(partitions=partitions) if spec.name == "tiles")
-        assert int(tiles.config["retention.bytes"]) * partitions == TILES_CAP_BYTES
+        assert int(tiles.config["retention.bytes"]) * partitions == TILES_KEPT_BYTES
         assert tiles.config["retention.ms"] == "3600000"
     assert THUMBNAIL_SIDE_PX == 640
     for size in SIZES.values():
