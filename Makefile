@@ -28,18 +28,26 @@ demo: $(STAMP)        ## run everything at once on this machine; report in demo-
 $(STAMP_UP): requirements.lock pyproject.toml compose/requirements/up.names
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11: run make PYTHON=python3.12 (or another)" >&2; exit 1; }
-	@echo "setting up .venv, once …"
+	@echo "setting up, once; it takes about a minute, or as long as the packages take to come:"
+	@echo "  making a Python environment in .venv …"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python compose/pick.py requirements.lock compose/requirements/up.names > $(VENV)/up.lock
+	@echo "  installing $$(grep -c == $(VENV)/up.lock) packages into it …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $(VENV)/up.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+comma := ,
+UNKNOWN_PROFILES := $(filter-out sink archive,$(subst $(comma), ,$(COMPOSE_PROFILES)))
+ifneq (,$(and $(filter up,$(MAKECMDGOALS)),$(UNKNOWN_PROFILES)))
+$(error COMPOSE_PROFILES: there is no $(firstword $(UNKNOWN_PROFILES)); there are archive and sink)
+endif
+
 up: $(if $(or $(wildcard $(STAMP)),$(COMPOSE_PROFILES)),$(STAMP),$(STAMP_UP)) ## everything, with a live page in the browser, until Ctrl-C; SOURCE=rtsp://... is your camera
 	@$(BIN)/python -m compose up
 
-down:                 ## end what `make up` runs, from another terminal
-	@test -x $(BIN)/python || { echo "nothing was running"; exit 0; }; $(BIN)/python -m compose down
+down:                 ## end what `make up` runs, from another terminal; CLEAN=1 deletes what it kept
+	@test -x $(BIN)/python || { echo "nothing was running"; exit 0; }; $(BIN)/python -m compose down $(if $(filter-out 0,$(CLEAN)),--clean)
 
 test: $(STAMP)        ## all tests, on a real broker
 	$(BIN)/python -m pytest $(UNIT) $(AT_ONCE)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from compose.running_state import alone, bring_down, data_folder, state_of_ours
+from compose.running_state import alone, bring_down, data_folder, kept_bytes, remove_kept, state_of_ours
 from compose.sizing_command import sizing
 from compose.up import Running, Up
 from streamproc.cli.interrupts import stop_on_signals
@@ -44,7 +44,8 @@ def up(as_json: Annotated[bool, typer.Option("--json", help="One line of JSON wh
         finally:
             _tell("stopping …")
             everything.close()
-            _tell("stopped; nothing is left running")
+            kept = f"{kept_bytes(folder) / 1e9:.1f} GB of records and logs stay in {folder.parent}"
+            _tell(f"stopped; nothing is left running; {kept} (make down CLEAN=1 deletes them)")
 
 
 def _run(everything: Up, *, as_json: bool) -> None:
@@ -71,9 +72,15 @@ def _run(everything: Up, *, as_json: bool) -> None:
 
 
 @app.command()
-def down() -> None:
+def down(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Delete records of the local Kafka, logs and volumes.")
+    ] = False,
+) -> None:
     """End what `up` runs, from another terminal."""
     typer.echo(bring_down(data_folder()))
+    if clean:
+        typer.echo(remove_kept(data_folder()))
 
 
 def _tell(line: str) -> None:
@@ -95,10 +102,12 @@ def _show(running: Running) -> None:
     out.print(f"  logs: {running.logs}", markup=False)
     out.print()
     if running.first_picture_s is not None and (viewer := running.url("viewer")):
-        after = f"the first picture came after {running.first_picture_s:.0f} s"
+        after = f"the first picture came {running.first_picture_s:.0f} s after the start, setting up not counted"
         out.print(f"[bold green]Open {viewer} in a browser[/] ({after}). Ctrl-C stops all.")
     else:
-        out.print("Ctrl-C stops all.")
+        out.print(
+            f"No picture yet of {', '.join(running.unseen)}; it is told when one comes. Ctrl-C stops all.", markup=False
+        )
 
 
 def main() -> int:

@@ -41,10 +41,19 @@ class Crew:
         logs: Folder of their logs; the one of the start before is kept as NAME.log.1.
         environment: What all have, before what each sets.
         told: Told in one line when one has ended.
+        hint: What to do about one that has ended, if anything can be said.
     """
 
-    def __init__(self, logs: Path, *, environment: Mapping[str, str], told: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        *,
+        environment: Mapping[str, str],
+        told: Callable[[str], None],
+        hint: Callable[[LocalProcess], str | None] = lambda _: None,
+    ) -> None:
         self._logs = logs
+        self._hint = hint
         self._environment = environment
         self._told = told
         self._members: dict[str, _Member] = {}
@@ -158,6 +167,8 @@ class Crew:
             member.restarts = 0
         how = f"by signal {-code}" if code < 0 else f"with status {code}"
         words = f"{what.name} ended {how} after {ran_s:.0f} s: {last_words(member.log)} (log: {member.log})"
+        if hint := self._hint(what):
+            words = f"{words}; {hint}"
         if not runs_again(what.restart, code, member.restarts):
             member.over = True
             self._told(f"{words}; it is not started again")

@@ -22,11 +22,46 @@ _NOT_FOR_CHILDREN: Final = {
     *("SOURCE", "CAMERA", "FPS", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"),  # a source may hold a password
     "STREAMPROC_INSTANCE_ID",  # belongs to one worker
 }
-_BUILTIN_FPS: Final = "10"
+MOST_FPS: Final = 10
+"""What a live camera of SOURCE is bounded to when FPS is not said: a camera may give more than one machine can do."""
 _FPS: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
 _MADE_UP: Final = re.compile(r"builtin|synthetic(:.*)?")
+_FILM: Final = re.compile(r"https?://[^?#]*\.(mp4|m4v|mov|mkv|avi|webm)([?#].*)?", re.IGNORECASE)
+_PORTS: Final = ("VIEWER_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "KAFKA_PORT")
+_MOST_WORKERS: Final = 64
 _GLOB: Final = re.compile(r"[*?\[]")
 _GRAFANA_HOME: Final = Path("/usr/share/grafana")
+
+
+def require_numbers(variables: Mapping[str, str]) -> None:
+    """Refuse ports and a number of workers that cannot be, by the names under which they were given.
+
+    Raises:
+        UsageError: Names the variable.
+    """
+    for name in _PORTS:
+        if (said := variables.get(name, "")) and not _is_number(said, 65535):
+            raise UsageError(f"{name}={said}: give a port from 1 to 65535")
+    if (said := variables.get("WORKERS", "")) and not _is_number(said, _MOST_WORKERS):
+        raise UsageError(f"WORKERS={said}: give a number from 1 to {_MOST_WORKERS}")
+
+
+def _is_number(text: str, most: int) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", text) is not None and 1 <= int(text) <= most
+
+
+def bound_told(variables: Mapping[str, str]) -> str | None:
+    """That a camera's rate is bounded, and how to change it; None where it is not, or was chosen."""
+    source = variables.get("SOURCE", "")
+    if not source or variables.get("FPS") or not _is_live(source):
+        return None
+    return f"at most {MOST_FPS} frames a second are taken of SOURCE; another bound: FPS=25"
+
+
+def _is_live(source: str) -> bool:
+    """Whether frames come whether they are taken or not; a film would only be played at another speed."""
+    live = _MADE_UP.fullmatch(source) or source.startswith("/dev/") or "://" in source
+    return bool(live) and not _FILM.fullmatch(source) and not source.startswith("file://")
 
 
 def child_variables(variables: Mapping[str, str]) -> dict[str, str]:
@@ -83,7 +118,7 @@ def camera_toml(source: str, *, name: str, fps: str) -> str:
             )
         source = str(path)
     lines = ["[[camera]]", f"name = {json.dumps(name)}", f"source = {json.dumps(source)}"]
-    if rate := fps or (_BUILTIN_FPS if source == "builtin" else ""):
+    if rate := fps or (MOST_FPS if _is_live(source) else ""):
         lines.append(f"fps = {float(rate):g}")
     return "\n".join(lines) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -79,7 +80,7 @@ def alone(folder: Path) -> Iterator[bool]:
     """Hold the place of the one that runs; what one that was killed left behind is ended first.
 
     Yields:
-        Whether that one had started the local broker.
+        Whether that one had started the local broker; who takes it over writes a state of its own.
 
     Raises:
         UsageError: Another runs.
@@ -92,11 +93,15 @@ def alone(folder: Path) -> Iterator[bool]:
         before = read_state(folder)
         if before is not None:
             end(before.others, graceful_s=_LEFT_S)
+        if before is None or not before.own_broker:
             (folder / STATE).unlink(missing_ok=True)
         try:
             yield before is not None and before.own_broker
         finally:
-            (folder / STATE).unlink(missing_ok=True)
+            # One that was refused has taken nothing over: that a broker was left stays written down for the next.
+            after = read_state(folder)
+            if after is None or after.process.alive:
+                (folder / STATE).unlink(missing_ok=True)
 
 
 def _told_twice(state: State | None) -> str:
@@ -139,4 +144,43 @@ def bring_down(folder: Path) -> str:
     with alone(folder) as own_broker:
         if own_broker:
             LocalCluster().stop()
+        (folder / STATE).unlink(missing_ok=True)
     return "one that was killed had left processes behind; they are stopped"
+
+
+def kept_bytes(folder: Path) -> int:
+    """Bytes on disk of what stays: records of the local broker, logs and volumes."""
+    return sum(_size(file) for place in (folder, default_data_folder()) for file in place.rglob("*"))
+
+
+def remove_kept(folder: Path) -> str:
+    """Delete what stays: the local broker's records, logs and volumes; nothing of ours may run.
+
+    Returns:
+        What was done, for a person.
+
+    Raises:
+        UsageError: Another runs.
+    """
+    with alone(folder):
+        bytes_before = kept_bytes(folder)
+        for one in folder.iterdir():
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one)
+            elif one.name != LOCK:
+                one.unlink()
+        cluster = LocalCluster()
+        if cluster.status().state != "stopped":
+            return (
+                "logs and volumes are removed; the local Kafka was not started by make up and runs: remove its records"
+                " with: streamproc broker stop --delete-data"
+            )
+        cluster.stop(delete_data=True)
+    return f"records, logs and volumes are removed: {(bytes_before - kept_bytes(folder)) / 1e9:.1f} GB"
+
+
+def _size(file: Path) -> int:
+    try:
+        return 0 if file.is_symlink() else file.stat().st_blocks * 512
+    except OSError:
+        return 0  # deleted meanwhile

@@ -119,11 +119,6 @@ def in_order(services: Iterable[Service]) -> list[list[Service]]:
     return steps
 
 
-def variables_of(text: str) -> dict[str, str]:
-    """Variables a compose file may be given, with their defaults; "" where there is none."""
-    return {match[2]: match[3] or "" for match in _VARIABLE.finditer(text) if match[2]}
-
-
 def _interpolated(node: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(node, dict):
         return {key: _interpolated(value, variables) for key, value in node.items()}

@@ -199,13 +199,7 @@ def _plan(cameras: Cameras, *, partitions: int) -> Plan:
     broker_cores = around * BROKER_PART * REPLICATION
     workers = math.ceil(extract / UTILISATION) + math.ceil(aggregate / UTILISATION)
     partitions = max(partitions, _partitions(extract, aggregate))
-    brokers = max(
-        LEAST_BROKERS,
-        math.ceil(written * REPLICATION / BROKER_NETWORK_BYTES),
-        math.ceil((read + written * (REPLICATION - 1)) / BROKER_NETWORK_BYTES),
-        math.ceil(broker_cores / (UTILISATION * BROKER_CORES)),
-        math.ceil(partitions * TOPICS * REPLICATION / BROKER_REPLICAS),
-    )
+    brokers = _brokers(written=written, read=read, cores=broker_cores, partitions=partitions)
     kept_s = min(HOUR_MS / 1000, cameras.tiles_kept_bytes / tiles_bytes)
     disk = tiles_bytes * kept_s + (features * HOUR_MS + pictures * EDGES_KEPT_MS + events * 7 * DAY_MS) / 1000
     ingests = max(math.ceil(ingest / (UTILISATION * INGEST_CORES)), math.ceil(cameras.count / MAX_CAMERAS))
@@ -260,6 +254,17 @@ def _flow(cameras: Cameras, partitions: int) -> _Flow:
         )
     ).grid
     return _Flow(grid.count, float(grid.count), 1.0)
+
+
+def _brokers(*, written: float, read: float, cores: float, partitions: int) -> int:
+    """As many as the scarcest of network, cores and replicas asks for; bytes a second of all, busy cores."""
+    return max(
+        LEAST_BROKERS,
+        math.ceil(written * REPLICATION / BROKER_NETWORK_BYTES),
+        math.ceil((read + written * (REPLICATION - 1)) / BROKER_NETWORK_BYTES),
+        math.ceil(cores / (UTILISATION * BROKER_CORES)),
+        math.ceil(partitions * TOPICS * REPLICATION / BROKER_REPLICAS),
+    )
 
 
 def _partitions(extract: float, aggregate: float) -> int:

@@ -68,11 +68,12 @@ def sizing(
     if as_json:
         typer.echo(json.dumps({**asdict(found), "cores": found.cores}))
         return
-    for what, figure in _lines(found, cameras):
-        typer.echo(f"{what:<34}{figure}")
+    lines = _lines(found, cameras)
     if core_price is not None or gb_price is not None:
         price = found.cores * (core_price or 0) + found.broker_disk * found.brokers / GB * (gb_price or 0)
-        typer.echo(f"{'a month, all and one camera':<34}{price:,.2f}, {price / cameras:,.2f}")
+        lines.append(("a month, all and one camera", f"{price:,.2f}, {price / cameras:,.2f}"))
+    for what, figure in lines:
+        typer.echo(f"{what:<34}{figure}")
     for one in found.breaks:
         typer.echo(f"! {one}")
 

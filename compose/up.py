@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from compose.camera_watch import CameraWatch, last_happening
 from compose.crew import Crew
+from compose.kafka_keeper import KafkaKeeper
 from compose.plan import HOST, Local, LocalProcess, names_of, processes_of
-from compose.prepare import adapted, camera_list, child_variables, pipeline_file
+from compose.prepare import adapted, bound_told, camera_list, child_variables, pipeline_file, require_numbers
 from compose.services import Project, Service, in_order, read_project
+from compose.viewer_client import Viewer, answers, not_ready
+from producers.cameras_file import read_cameras
 from streamproc.broker import LocalCluster
 from streamproc.broker.ports import PortInUseError, choose_ports, is_free
 from streamproc.errors import UsageError
@@ -28,8 +29,9 @@ ONCE_S: Final = 120.0
 READY_S: Final = 120.0
 _BROKER_GRACE_S: Final = 10.0
 _LOOK_S: Final = 0.1
-_ASK_S: Final = 1.0
-_ANSWER_BYTES: Final = 4 * 2**20
+_ASK_FIRST_S: Final = 0.5
+_ASK_S: Final = 5.0
+_ASKED_AT_ONCE: Final = 8
 PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "prometheus": ("prometheus",),
     "grafana": ("grafana", "grafana-server"),
@@ -45,7 +47,9 @@ class Running:
         processes: In the order of starting.
         missing: Services whose program is not installed here.
         logs: Folder with NAME.log of each process.
-        first_picture_s: From the start of the command to the first picture in the viewer; None without one in time.
+        first_picture_s: From the start of the command to the first picture of a camera of the list in the viewer;
+            None without one in time.
+        unseen: Cameras of the list without a picture so far.
     """
 
     bootstrap: str
@@ -53,6 +57,7 @@ class Running:
     missing: tuple[str, ...]
     logs: Path
     first_picture_s: float | None = None
+    unseen: tuple[str, ...] = ()
 
     def url(self, service: str) -> str | None:
         """What a person opens."""
@@ -68,6 +73,7 @@ class Running:
             ],
             "missing": list(self.missing),
             "first_picture_s": self.first_picture_s,
+            "unseen": list(self.unseen),
         }
 
 
@@ -89,16 +95,22 @@ class Up:
     def __init__(
         self, variables: Mapping[str, str], data: Path, *, told: Callable[[str], None], take_over_broker: bool = False
     ) -> None:
-        self._begun_s = time.monotonic()
+        self._begun_s, self._asked_s = time.monotonic(), 0.0
         self._data, self._told = data, told
+        require_numbers(variables)
         files = {"PIPELINE": pipeline_file(variables, FOLDER), "CAMERAS": camera_list(variables, FOLDER, data)}
+        listed = read_cameras(files["CAMERAS"], variable=variables.get).values()
+        self._cameras = CameraWatch([one.name for one in listed if one.enabled], time.time() * 1000)
+        if bound := bound_told(variables):
+            told(bound)
         self._variables = {**variables, **{name: str(path) for name, path in files.items()}}
         self._project: Project = read_project(FILE.read_text(), self._variables)
         self._services = _chosen(self._project, self._variables.get("COMPOSE_PROFILES", ""))
         self._programs = _installed()
         require_free_ports(self._services, self._programs)
-        self._crew = Crew(data / "logs", environment=child_variables(self._variables), told=told)
+        self._crew = Crew(data / "logs", environment=child_variables(self._variables), told=told, hint=_of_lost_port)
         self._own_broker = LocalCluster() if take_over_broker else None
+        self._kafka: KafkaKeeper | None = None
         self._started: list[LocalProcess] = []
 
     @property
@@ -137,6 +149,7 @@ class Up:
         except PortInUseError:  # nobody needs to know the number
             change = cluster.start(port=0, progress=self._told)
         assert change.status.bootstrap is not None  # noqa: S101 - it was started
+        self._kafka = KafkaKeeper(cluster, told=self._told)
         return change.status.bootstrap
 
     def start(self, bootstrap: str, *, stop: threading.Event, note: Callable[[], None]) -> Running:
@@ -156,6 +169,7 @@ class Up:
             one for service in self._services.values() for one in processes_of(service, self._services, local)
         ]
         for service in (service for step in in_order(self._services.values()) for service in step):
+            self._wait_for_healthy(service, stop)
             for process in (one for one in everything if one.service == service.name):
                 if stop.is_set():
                     break
@@ -174,6 +188,20 @@ class Up:
             logs=self._data / "logs",
         )
 
+    def _wait_for_healthy(self, service: Service, stop: threading.Event) -> None:
+        """Wait for those that a service wants ready before it starts; bounded, and what is not ready is told."""
+        wanted = {name for name, condition in service.depends_on.items() if condition == "service_healthy"}
+        urls = {one.name: one.ready for one in self._started if one.service in wanted and one.ready}
+        if names := not_ready(urls, timeout_s=READY_S, stop=stop, look=self._look):
+            self._told(
+                f"{service.name} is started, though not ready after {READY_S:g} s: {', '.join(names)}; see the logs"
+            )
+
+    def _look(self) -> bool:
+        if self._kafka is not None:
+            self._kafka.look()
+        return self._crew.look()
+
     def _local(self, bootstrap: str) -> Local:
         named = [name for service in self._services.values() for name in names_of(service)]
         return Local(
@@ -186,29 +214,56 @@ class Up:
         )
 
     def wait_until_ready(self, running: Running, *, stop: threading.Event) -> Running:
-        """Wait until all say that they are ready, and a picture has come; bounded. What is not is told."""
+        """Wait until all say that they are ready, and each camera shows a picture or says why not; bounded.
+
+        What is not ready is told.
+        """
         deadline_s = time.monotonic() + READY_S
         waiting = {process.name: process.ready for process in running.processes if process.ready}
-        picture_s, viewer = None, running.url("viewer")
-        while not stop.is_set() and time.monotonic() < deadline_s and (waiting or picture_s is None):
-            self._crew.look()
+        picture_s, many = None, len(self._cameras.unseen)
+        while not stop.is_set() and time.monotonic() < deadline_s and (waiting or self._cameras.waiting):
+            self._look()
             waiting = {name: url for name, url in waiting.items() if not answers(url)}
-            if viewer is not None and picture_s is None and has_picture(viewer):
+            self._look_at_cameras(every_s=_ASK_FIRST_S, first=True)
+            if picture_s is None and len(self._cameras.unseen) < many:
                 picture_s = time.monotonic() - self._begun_s
             stop.wait(_LOOK_S)
         if not stop.is_set():
             for name in waiting:
                 self._told(f"{name} is not ready after {READY_S:g} s: see {self._crew.log_of(name)}")
-            if picture_s is None:
-                log = self._crew.log_of("camera")
-                self._told(f"no picture within {READY_S:g} s; the camera's last words: {last_words(log)} (log: {log})")
-        return replace(running, first_picture_s=picture_s)
+            if self._cameras.waiting:
+                log, names = self._crew.log_of("camera"), ", ".join(self._cameras.waiting)
+                words = f"the last words of their process: {last_words(log)} (log: {log})"
+                self._told(f"no picture of {names} within {READY_S:g} s; {words}")
+        return replace(running, first_picture_s=picture_s, unseen=self._cameras.unseen)
 
     def watch(self, *, stop: threading.Event, note: Callable[[], None]) -> None:
-        """Start again what ends, until told to stop."""
+        """Start again what ends, and tell of cameras and workers what a person should know, until told to stop."""
         while not stop.wait(_LOOK_S):
-            if self._crew.look():
+            if self._look():
                 note()
+            self._look_at_cameras(every_s=_ASK_S, first=False)
+
+    def _look_at_cameras(self, *, every_s: float, first: bool) -> None:
+        """Ask the viewer, at most so often, and tell what is new."""
+        now_s = time.monotonic()
+        if self.viewer is None or now_s - self._asked_s < every_s:
+            return
+        token = FOLDER / self._project.secrets.get("viewer-token", "")
+        viewer = Viewer(self.viewer, token if token.is_file() else None)
+        cameras = viewer.cameras()
+        told = [
+            self._cameras.happened(name, last_happening(viewer.happenings(name), self._cameras.begun_ms))
+            for name in self._cameras.to_ask(cameras)[:_ASKED_AT_ONCE]
+        ]
+        for name in self._cameras.to_look_at(cameras)[:_ASKED_AT_ONCE]:
+            if viewer.shows(name, self._cameras.begun_ms):
+                self._cameras.shown(name)
+                told.append(None if first else f"camera {name}: its first picture is there: {self.viewer}")
+        told.append(self._cameras.behind(cameras, now_s))
+        for line in filter(None, told):
+            self._told(line)
+        self._asked_s = time.monotonic()
 
     def close(self) -> None:
         """Stop all, what depends on others first; the broker last, if it is ours. Ctrl-C meanwhile kills."""
@@ -236,7 +291,7 @@ def require_free_ports(services: Mapping[str, Service], programs: Mapping[str, s
         if service.image != "streamproc" and service.image not in programs:
             continue
         for port, _ in service.ports:
-            other = f"choose another: make up {service.name.upper()}_PORT={port + 1 if port < 65535 else port - 1}"
+            other = f"choose another: {_other_port(service.name, port)}"
             if port in seen:
                 raise UsageError(f"port {port} is wanted by {seen[port]} and {service.name}: {other}")
             if not is_free(port):
@@ -245,31 +300,36 @@ def require_free_ports(services: Mapping[str, Service], programs: Mapping[str, s
 
 
 def _chosen(project: Project, profiles: str) -> dict[str, Service]:
-    """Services without those of profiles that were not asked for."""
-    asked = {name.strip() for name in profiles.split(",")}
+    """Services without those of profiles that were not asked for.
+
+    Raises:
+        UsageError: There is no such profile.
+    """
+    asked = {name.strip() for name in profiles.split(",") if name.strip()}
+    known = {profile for one in project.services.values() for profile in one.profiles}
+    if unknown := sorted(asked - known):
+        there_are = " and ".join(sorted(known))
+        raise UsageError(f"COMPOSE_PROFILES={profiles}: there is no {unknown[0]}; there are {there_are}")
     return {name: one for name, one in project.services.items() if not one.profiles or asked & {*one.profiles}}
+
+
+def _of_lost_port(process: LocalProcess) -> str | None:
+    """What to do when another program listens where a process that has ended did."""
+    if process.url is None:
+        return None
+    port = int(process.url.rpartition(":")[2])
+    if is_free(port):
+        return None
+    return (
+        f"port {port} now belongs to another program: do not trust {process.url};"
+        f" end that program, or start anew with {_other_port(process.service, port)}"
+    )
+
+
+def _other_port(service: str, port: int) -> str:
+    return f"make up {service.upper()}_PORT={port + 1 if port < 65535 else port - 1}"
 
 
 def _installed() -> dict[str, str]:
     found = {image: next(filter(None, map(shutil.which, names)), None) for image, names in PROGRAMS.items()}
     return {image: path for image, path in found.items() if path is not None}
-
-
-def answers(url: str) -> bool:
-    """Whether a URL of ours answers with 200."""
-    with suppress(OSError, ValueError), _opened(url) as answer:
-        return bool(answer.status == 200)
-    return False
-
-
-def has_picture(viewer: str) -> bool:
-    """Whether the viewer has a picture of some camera."""
-    with suppress(OSError, ValueError, KeyError, TypeError), _opened(f"{viewer}/api/state") as answer:
-        state = json.loads(answer.read(_ANSWER_BYTES))
-        return any(camera["last_picture_ms"] for camera in state["cameras"])
-    return False
-
-
-def _opened(url: str) -> Any:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before our own processes
-    return direct.open(url, timeout=_ASK_S)

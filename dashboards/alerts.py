@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
-from dashboards.prometheus import Alert, Timing, duration
-from dashboards.recording import OBJECTIVE, burn, grown
-from streamproc.topics import Topics
+from dashboards.alerts_of_work import latency, workers
+from dashboards.prometheus import CRITICAL, WARNING, Alert, Timing, duration
+from dashboards.recording import CAMERAS, LOST, grown
 
-CRITICAL: Final = "critical"
-WARNING: Final = "warning"
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -19,8 +16,8 @@ def alerts(timing: Timing) -> Mapping[str, Sequence[Alert]]:
     return {
         "frames": _frames(timing),
         "cameras": _cameras(timing),
-        "workers": _workers(timing),
-        "latency": _latency(timing),
+        "workers": workers(timing),
+        "latency": latency(timing),
         "surroundings": _surroundings(timing),
         "sinks": _sinks(timing),
     }
@@ -34,38 +31,14 @@ def _happened(metric: str, within: str, by: str, only: str = "") -> str:
 
 def _frames_lost(timing: Timing) -> tuple[Alert, ...]:
     """By camera; and over all, where cameras cannot be told apart, or frames are replayed."""
-    settle, both = duration(timing.settle_s), duration(timing.balance_s + timing.settle_s)
-    lag = 'streamproc_consumer_lag_seconds{{topic=~".*{}"}}'
-    known = (
-        "unless on ()\n"
-        f"(max(max_over_time({lag.format('(tiles|features)')}[{settle}])) > {timing.behind_s:g})\n"
-        "unless on ()\n"
-        "(global:streamproc_outcomes_unseen:count > 0)\n"
-        "and on ()\n"
-        f"(count({lag.format('tiles')}) > 0)\n"
-        "and on ()\n"
-        f"(count({lag.format('features')}) > 0)"
-    )
-    # cameras beyond what one process names: each process has others under `other`
-    nameless = f'(sum(sum_over_time({grown("frames")}{{camera="other"}}[{both}])) > 0)'
-    replayed = f'(sum(sum_over_time({grown("replay_frames")}{{target="same"}}[{both}])) > 0)'
-    # a few counts of a process that ended or hid are never seen: twice what an interval has, for each of those
-    unseen = "2 * scalar(global:streamproc_counts_interrupted:count)"
-    most = f"max_over_time({grown('frames_published')}[{both}])"
     description = (
-        f"The broker acknowledged them more than {settle} ago, no worker lags behind, and no event tells what"
-        " became of them. Run `streamproc verify` to learn which, before the topics' retention is over."
+        f"The broker acknowledged them more than {duration(timing.settle_s)} ago, no worker lags behind, and no event"
+        " tells what became of them. Run `streamproc verify` to learn which, before the topics' retention is over."
     )
     return (
         Alert(
             name="StreamprocFramesLost",
-            expr=(
-                "(\n"
-                "  camera:streamproc_frames_unaccounted:sum\n"
-                f"  - scalar(sum(min_over_time(streamproc_open_frames[{settle}])) or vector(0))\n"
-                f"  - {unseen} * {most}\n"
-                f") > 0\nunless on ()\n{nameless}\n{known}"
-            ),
+            expr=f'{LOST}{{camera!="any"}} > 0',
             severity=CRITICAL,
             wait=timing.wait(_MINUTE_S),
             summary="at least {{ $value }} frames of camera {{ $labels.camera }} were published and never ended",
@@ -73,10 +46,7 @@ def _frames_lost(timing: Timing) -> tuple[Alert, ...]:
         ),
         Alert(
             name="StreamprocFramesLost",
-            expr=(
-                f"(global:streamproc_frames_unaccounted:sum - {unseen} * scalar(sum({most}) or vector(0))) > 0\n"
-                f"and on ()\n({nameless} or {replayed})\n{known}"
-            ),
+            expr=f'{LOST}{{camera="any"}} > 0',
             severity=CRITICAL,
             wait=timing.wait(_MINUTE_S),
             labels={"camera": "any"},
@@ -135,6 +105,8 @@ def _frames(timing: Timing) -> tuple[Alert, ...]:
 
 def _cameras(timing: Timing) -> tuple[Alert, ...]:
     published = f"sum by (camera) (sum_over_time({grown('frames_published')}[{timing.window(2 * _MINUTE_S)}])) > 0"
+    # of slower cameras two minutes without a frame say nothing
+    given = f"max by (camera) (max_over_time(streamproc_camera_fps[{timing.window(300)}])) > {2 / 60:.3g}"
     return (
         Alert(
             name="StreamprocCameraDown",
@@ -156,13 +128,30 @@ def _cameras(timing: Timing) -> tuple[Alert, ...]:
         ),
         Alert(
             name="StreamprocNothingPublished",
-            expr=f"(max by (camera) (streamproc_camera_up) == 1)\nunless on (camera) ({published})",
+            expr=(
+                f"(max by (camera) (streamproc_camera_up) == 1)\nand on (camera) ({given})\n"
+                f"unless on (camera) ({published})"
+            ),
             severity=CRITICAL,
             wait=timing.wait(_MINUTE_S),
             summary="camera {{ $labels.camera }} gives frames and none of them reaches the broker",
             description=(
                 "Nothing of it was acknowledged for 2 minutes. Look at the broker (`streamproc doctor`) and at the log"
                 " of `streamproc ingest`; frames that wait there are dropped or fail next."
+            ),
+        ),
+        Alert(
+            name="StreamprocIngestGone",
+            expr=(
+                f"count by (job, instance) (\n  {CAMERAS}\n  unless on (job, instance) streamproc_build_info\n"
+                "  unless on (camera) streamproc_camera_up\n)"
+            ),
+            severity=CRITICAL,
+            wait=timing.wait(2 * _MINUTE_S),
+            summary="{{ $labels.job }} at {{ $labels.instance }} does not answer, and had {{ $value }} cameras",
+            description=(
+                "No other process has taken over its cameras: nobody sees what they see. Start `streamproc ingest`, or"
+                " look why it ended: its last line says. Ended on purpose: silence this, it is forgotten after a day."
             ),
         ),
         Alert(
@@ -178,139 +167,9 @@ def _cameras(timing: Timing) -> tuple[Alert, ...]:
     )
 
 
-def _workers(timing: Timing) -> tuple[Alert, ...]:
-    growing = f"deriv(topic:streamproc_consumer_lag_seconds:max[{timing.window(300)}]) > 0.1"
-    quarter = duration(timing.balance_s)
-    seen = f"last_over_time(streamproc_build_info[{timing.window(_HOUR_S)}])"
-    return (
-        *(
-            Alert(
-                name="StreamprocNoWorkers",
-                expr=f'absent(streamproc_consumer_lag_records{{topic=~".*{topic}"}})',
-                severity=CRITICAL,
-                wait=timing.wait(_MINUTE_S),
-                labels={"role": role},
-                summary=f"no worker of the role {role} answers: {what}",
-                description=(
-                    f"Nobody who can be reached reads the {topic} topic; records wait there until its retention is"
-                    f" over (1 h). Start `streamproc worker --role {role}`, or look why it ended: its last line says."
-                ),
-            )
-            for topic, role, what in (
-                ("tiles", "extract", "no tile is worked on"),
-                ("features", "aggregate", "no frame gets its event"),
-            )
-        ),
-        Alert(
-            name="StreamprocLagGrowing",
-            expr=(
-                f"(topic:streamproc_consumer_lag_seconds:max > {timing.behind_s:g})\n"
-                f"and on (topic)\n({growing})\n"
-                f"or\n(topic:streamproc_consumer_lag_seconds:max > {4 * timing.behind_s:g})"
-            ),
-            severity=WARNING,
-            wait=timing.wait(2 * _MINUTE_S),
-            summary="readers of {{ $labels.topic }} are {{ $value | humanizeDuration }} behind",
-            description=(
-                "Records come faster than they are read. Add workers, up to one for each partition; less to do (fps,"
-                " pipeline, changed tiles only) helps as well. `Where does time go?` shows the stage."
-            ),
-        ),
-        Alert(
-            name="StreamprocLagNearRetention",
-            expr="\nor\n".join(
-                f'topic:streamproc_consumer_lag_seconds:max{{topic=~".*{topic}"}} > {timing.seconds(retention_s / 2):g}'
-                for topic, retention_s in _retentions().items()
-            ),
-            severity=CRITICAL,
-            summary="records of {{ $labels.topic }} will be deleted before anybody reads them",
-            description=(
-                "Its readers are {{ $value | humanizeDuration }} behind, more than half of what it keeps. Add workers"
-                " now, or raise the topic's retention.ms and retention.bytes until they have caught up."
-            ),
-        ),
-        Alert(
-            name="StreamprocRestarts",
-            expr=f"(changes(process_start_time_seconds[{quarter}]) and on (job, instance) {seen}) >= 3",
-            severity=WARNING,
-            summary="{{ $labels.job }} at {{ $labels.instance }} began anew {{ $value }} times in 15 minutes",
-            description=(
-                "It ends and is started again. The last line of its log says why it ended; nothing is lost by that,"
-                " and nothing is worked on meanwhile."
-            ),
-        ),
-        Alert(
-            name="StreamprocRebalances",
-            expr=(f"sum by (job, instance) (increase(streamproc_rebalances_total[{quarter}])) >= {timing.storm}"),
-            severity=WARNING,
-            summary="the partitions of {{ $labels.instance }} were assigned anew {{ $value | humanize }} times",
-            description=(
-                "In 15 minutes, and nothing of them is worked on meanwhile. Workers come and go, or are too busy to"
-                " answer in time: set STREAMPROC_INSTANCE_ID for each, or raise STREAMPROC_SESSION_TIMEOUT_S."
-            ),
-        ),
-        Alert(
-            name="StreamprocTargetDown",
-            expr=f'(up == 0 and on (job, instance) {seen}) or up{{job=~"streamproc.*"}} == 0',
-            severity=CRITICAL,
-            wait=timing.wait(_MINUTE_S),
-            summary="{{ $labels.job }} at {{ $labels.instance }} does not answer",
-            description=(
-                "Prometheus cannot read its metrics: it has ended, hangs, or its port or address has changed. Look at"
-                " the process and the last line of its log."
-            ),
-        ),
-        Alert(
-            name="StreamprocBufferFull",
-            expr='streamproc_buffer_bytes{buffer!="references"} / (streamproc_buffer_limit_bytes > 0) > 0.9',
-            severity=WARNING,
-            wait=timing.wait(300),
-            summary="the buffer {{ $labels.buffer }} of {{ $labels.instance }} is full",
-            description=(
-                "{{ $value | humanizePercentage }} of its bound for 5 minutes: what comes next is slower. producer: the"
-                " broker; streams: the operators (add workers); archive: the store; sink: the target."
-            ),
-        ),
-    )
-
-
-def _latency(timing: Timing) -> tuple[Alert, ...]:
-    """References: The Site Reliability Workbook, chapter 5: multiwindow, multi-burn-rate alerts, of 30 days."""
-
-    def burns(factor: float, long_s: int, short_s: int) -> str:
-        most = f"{factor * (1 - OBJECTIVE):.4g}"
-        events = f"sum(increase(streamproc_event_latency_seconds_count[{timing.window(long_s)}]))"
-        return f"({burn(long_s)} > {most} and {burn(short_s)} > {most} and {events} > {timing.few})"
-
-    promise = f"{100 * (1 - OBJECTIVE):g} % of frames may take longer than {timing.within_s:g} s from capture to event"
-    return (
-        Alert(
-            name="StreamprocLatencyBurnFast",
-            expr=f"{burns(14.4, _HOUR_S, 300)}\nor\n{burns(6, 6 * _HOUR_S, 1800)}",
-            severity=CRITICAL,
-            wait=timing.wait(2 * _MINUTE_S),
-            summary="{{ $value | humanizePercentage }} of frames get their event late",
-            description=(
-                f"{promise}; at this pace what 30 days allow is gone within days (2 % of it in an hour, or 5 % in six)."
-                " `Where does time go?` shows the stage: wait is too few workers, publish is producer or broker."
-            ),
-        ),
-        Alert(
-            name="StreamprocLatencyBurnSlow",
-            expr=f"{burns(3, _DAY_S, 7200)}\nor\n{burns(1, 3 * _DAY_S, 21_600)}",
-            severity=WARNING,
-            wait=timing.wait(15 * _MINUTE_S),
-            summary="{{ $value | humanizePercentage }} of frames get their event late, for hours",
-            description=(
-                f"{promise}; what 30 days allow will not last for them. `Where does time go?` shows the stage; look"
-                " for hours of the day, and for cameras that came on."
-            ),
-        ),
-    )
-
-
 def _surroundings(timing: Timing) -> tuple[Alert, ...]:
-    left = "min by (job, instance, kind) (streamproc_certificate_end_timestamp_seconds) - time()"
+    ends = "min by (job, instance, kind) (streamproc_certificate_end_timestamp_seconds)"
+    left = f"{ends} - time()"
     names = "{{ $labels.kind }} of {{ $labels.job }} at {{ $labels.instance }}"
     renew = (
         "The brokers are not reached after that. Put the new one in the place of the file that"
@@ -325,16 +184,24 @@ def _surroundings(timing: Timing) -> tuple[Alert, ...]:
     return (
         Alert(
             name="StreamprocCertificateEndsSoon",
-            expr=f"{left} < {21 * _DAY_S}",
+            expr=f"{left} < {21 * _DAY_S} > 0",
             severity=WARNING,
             summary=f"the certificate {names} ends in {{{{ $value | humanizeDuration }}}}",
             description=renew,
         ),
         Alert(
             name="StreamprocCertificateEnds",
-            expr=f"{left} < {3 * _DAY_S}",
+            expr=f"{left} < {3 * _DAY_S} > 0",
             severity=CRITICAL,
-            summary=f"the certificate {names} ends in {{{{ $value | humanizeDuration }}}}, or has ended",
+            summary=f"the certificate {names} ends in {{{{ $value | humanizeDuration }}}}",
+            description=renew,
+        ),
+        Alert(
+            name="StreamprocCertificateEnds",
+            expr=f"time() - {ends} >= 0",
+            severity=CRITICAL,
+            labels={"state": "ended"},
+            summary=f"the certificate {names} ended {{{{ $value | humanizeDuration }}}} ago",
             description=renew,
         ),
         Alert(
@@ -392,9 +259,3 @@ def _sinks(timing: Timing) -> tuple[Alert, ...]:
             ),
         ),
     )
-
-
-def _retentions() -> dict[str, int]:
-    """Seconds that topics keep records, of those whose readers tell how far behind they are."""
-    specs = {spec.name: spec.config["retention.ms"] for spec in Topics("").specs(partitions=1)}
-    return {topic: int(specs[topic]) // 1000 for topic in ("tiles", "features")}

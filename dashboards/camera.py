@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.grafana import GREEN, PER_SECOND, RED, YELLOW, ZERO_IS_GOOD, Dashboard, Panel, Row, one, quantiles
+from dashboards.grafana import GREEN, GREY, PER_SECOND, RED, YELLOW, ZERO_IF_TOLD, Dashboard, Panel, Row, one, quantiles
 
 CAMERA = '{camera=~"$camera"}'
 DROPPED = '{camera=~"$camera",reason!="fps"}'
@@ -23,8 +23,8 @@ CAMERA_PAGE = Dashboard(
                     width=6,
                     height=4,
                     unit="s",
-                    queries=one(f"max(time() - streamproc_camera_last_frame_timestamp_seconds{CAMERA}) or vector(0)"),
-                    thresholds=((None, GREEN), (5, YELLOW), (15, RED)),
+                    queries=one(f"max(time() - streamproc_camera_last_frame_timestamp_seconds{CAMERA})"),
+                    thresholds=((None, GREY), (0, GREEN), (5, YELLOW), (15, RED)),
                     description="Since the last frame of the camera that is blind for longest.",
                 ),
                 Panel(
@@ -46,7 +46,7 @@ CAMERA_PAGE = Dashboard(
                         f"sum(increase(streamproc_frames_failed_total{CAMERA}[$__range]))"
                         f" + sum(increase(streamproc_frames_dropped_total{DROPPED}[$__range]))"
                     ),
-                    thresholds=ZERO_IS_GOOD,
+                    thresholds=ZERO_IF_TOLD,
                     description="Let go because the broker took too little, or not acknowledged by it.",
                 ),
                 Panel(
@@ -55,7 +55,7 @@ CAMERA_PAGE = Dashboard(
                     width=6,
                     height=4,
                     queries=one(f"sum(increase(streamproc_frames_total{INCOMPLETE}[$__range]))"),
-                    thresholds=ZERO_IS_GOOD,
+                    thresholds=ZERO_IF_TOLD,
                     description="Ended partial, expired or rejected; their events say why.",
                     link="streamproc-pipeline",
                 ),

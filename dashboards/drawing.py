@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +27,17 @@ INCH_PER_COLUMN: Final = 0.62
 INCH_PER_ROW: Final = 0.36
 HEAD_ROWS: Final = 2.2
 GAP: Final = 0.06  # inches around a panel
-COLOURS: Final = {"green": "#56a64b", "yellow": "#e0b400", "red": "#e02f44", "blue": "#3274d9"}
+COLOURS: Final = {
+    "green": "#56a64b",
+    "yellow": "#e0b400",
+    "red": "#e02f44",
+    "blue": "#3274d9",
+    "orange": "#e0752d",
+    "purple": "#7c2ea3",
+    "dark-red": "#ad0317",
+    "light-blue": "#8ab8ff",
+    "#8e8e8e": "#8e8e8e",
+}
 LINES: Final = (
     *("#56a64b", "#e0b400", "#3274d9", "#e0752d", "#e02f44", "#7c2ea3", "#1f9c9c", "#b15928"),
     *("#8ab8ff", "#b877d9", "#ffa6b0", "#96d98d", "#5c6773", "#a352cc"),
@@ -141,6 +152,13 @@ class _Panel:
         )
         return self._figure.add_axes(place)
 
+    def _fixed(self, name: str) -> str | None:
+        """Colour that a line has by its name."""
+        for one in self._panel["fieldConfig"]["overrides"]:
+            if re.search(one["matcher"]["options"].strip("/"), name):
+                return COLOURS[one["properties"][0]["value"]["fixedColor"]]
+        return None
+
     def _colour(self, value: float) -> str:
         """Of the threshold that a value has reached."""
         found = "green"
@@ -207,7 +225,7 @@ class _Panel:
         else:
             for number, line in enumerate(lines):
                 times, values = zip(*with_gaps(line.points), strict=True)
-                colour = LINES[number % len(LINES)]
+                colour = self._fixed(line.name) or LINES[number % len(LINES)]
                 axes.plot(times, values, color=colour, linewidth=1.3, label=line.name, zorder=3)
                 axes.fill_between(times, values, color=colour, alpha=0.08, linewidth=0)
         stacked = "stacking" in self._defaults["custom"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,31 @@ SCHEMA = 39  # of Grafana 11
 WIDTH = 24  # columns of Grafana's grid
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
+ORANGE, PURPLE, GREY = "orange", "purple", "#8e8e8e"
 
 Steps = tuple[tuple[float | None, str], ...]
 """Values from which a colour holds; the first from None."""
 ZERO_IS_GOOD: Steps = ((None, GREEN), (1, RED))
+ZERO_IF_TOLD: Steps = ((None, GREY), (0, GREEN), (1, RED))
+"""The same for a single number: where nobody tells it, it is not green."""
+FIXED: Mapping[str, str] = {
+    "published": BLUE,
+    "sent": BLUE,
+    "replayed": PURPLE,
+    "complete": GREEN,
+    "merged": GREEN,
+    "written": GREEN,
+    "partial": YELLOW,
+    "duplicate": YELLOW,
+    "expired": ORANGE,
+    "late": ORANGE,
+    "unreadable": ORANGE,
+    "rejected": RED,
+    "refused": RED,
+    "deadlettered": "dark-red",
+    "known": "light-blue",
+}
+"""Colours of outcomes: one and the same on every page, whichever others are there."""
 PER_SECOND = "suffix: /s"
 OVERVIEW_UID = "streamproc-overview"
 NOTHING = "or on() vector(0)"
@@ -111,6 +132,16 @@ def grown(series: str, span: str) -> str:
     return f"(sum(({now} - {series} offset {span}) >= 0 or {now}) or vector(0))"
 
 
+def told(expr: str, alive: str) -> str:
+    """A number that is 0 when those are there who would tell, and nothing when they are not.
+
+    Args:
+        expr: Gives what is above 0, without labels.
+        alive: Has series if they are there.
+    """
+    return f"({expr}) > 0 or on () (vector(0) and on () {alive})"
+
+
 HOPS = ("publish", "wait", "extract", "gather", "assemble", "deliver")
 """Values of the label `stage` of `stage_seconds`, in the order of a frame's way."""
 
@@ -188,44 +219,21 @@ def _place(row: Row, panels: list[dict[str, Any]], top: int) -> int:
     return top + tallest
 
 
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "timeseries": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+    "stat": {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background", "graphMode": "area"},
+    "state-timeline": {"mergeValues": True, "showValue": "never", "rowHeight": 0.8},
+    "bargauge": {
+        "reduceOptions": {"calcs": ["lastNotNull"]},
+        "orientation": "horizontal",
+        "displayMode": "basic",
+        "showUnfilled": True,
+    },
+}
+"""Of panels, by kind; other kinds have none."""
+
+
 def _panel(panel: Panel, *, number: int, at: dict[str, int]) -> dict[str, Any]:
-    steps = [{"value": value, "color": color} for value, color in panel.thresholds]
-    custom: dict[str, Any] = {}
-    options: dict[str, Any] = {}
-    if panel.kind == "timeseries":
-        custom = {"fillOpacity": 8, "showPoints": "never", "spanNulls": False}
-        if panel.options.get("stacking"):
-            custom |= {"stacking": {"mode": panel.options["stacking"]}, "fillOpacity": 40}
-        if len(panel.thresholds) > 1:
-            custom["thresholdsStyle"] = {"mode": "dashed"}
-        options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
-    elif panel.kind == "stat":
-        options = {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "background", "graphMode": "area"}
-    elif panel.kind == "state-timeline":
-        options = {"mergeValues": True, "showValue": "never", "rowHeight": 0.8}
-    elif panel.kind == "bargauge":
-        options = {
-            "reduceOptions": {"calcs": ["lastNotNull"]},
-            "orientation": "horizontal",
-            "displayMode": "basic",
-            "showUnfilled": True,
-        }
-    defaults: dict[str, Any] = {
-        "unit": panel.unit,
-        "min": 0,
-        "noValue": "0" if panel.kind == "stat" else "no data",
-        "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
-        "thresholds": {"mode": "absolute", "steps": steps},
-        "custom": custom,
-    }
-    if panel.most is not None:
-        defaults["max"] = panel.most
-    if panel.kind in {"stat", "bargauge"} and panel.unit == "short":
-        defaults["decimals"] = 0
-    if panel.link is not None and panel.by is not None:
-        value = f"${{__field.labels.{panel.by}}}"
-        url = f"/d/{panel.link}?${{__url_time_range}}&var-{panel.by}={value}"
-        defaults["links"] = [{"title": f"this {panel.by}", "url": url}]
     links = [] if panel.link is None else [{"title": "details", "url": f"/d/{panel.link}?${{__url_time_range}}"}]
     return {
         "id": number,
@@ -246,12 +254,60 @@ def _panel(panel: Panel, *, number: int, at: dict[str, int]) -> dict[str, Any]:
             for index, query in enumerate(panel.queries)
         ],
         "fieldConfig": {
-            "defaults": defaults,
-            "overrides": [],
+            "defaults": _defaults(panel),
+            "overrides": _fixed_colours(panel),
         },
-        "options": options,
+        "options": dict(_OPTIONS.get(panel.kind, {})),
         "links": links,
     }
+
+
+def _fixed_colours(panel: Panel) -> list[dict[str, Any]]:
+    """Of lines that end in the name of an outcome."""
+    legends = {query.legend for query in panel.queries}
+    if panel.kind != "timeseries" or not any("{{outcome}}" in legend for legend in legends):
+        return []
+    return [
+        {
+            "matcher": {"id": "byRegexp", "options": f"/(^| ){name}$/"},
+            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+        }
+        for name, colour in FIXED.items()
+    ]
+
+
+def _defaults(panel: Panel) -> dict[str, Any]:
+    """How values are shown."""
+    defaults: dict[str, Any] = {
+        "unit": panel.unit,
+        "min": 0,
+        "noValue": "no data",
+        "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
+        "thresholds": {
+            "mode": "absolute",
+            "steps": [{"value": value, "color": color} for value, color in panel.thresholds],
+        },
+        "custom": _lines(panel) if panel.kind == "timeseries" else {},
+    }
+    if panel.most is not None:
+        defaults["max"] = panel.most
+    if panel.kind in {"stat", "bargauge"} and panel.unit == "short":
+        defaults["decimals"] = 0
+    if panel.link is not None and panel.by is not None:
+        value = f"${{__field.labels.{panel.by}}}"
+        url = f"/d/{panel.link}?${{__url_time_range}}&var-{panel.by}={value}"
+        defaults["links"] = [{"title": f"this {panel.by}", "url": url}]
+    return defaults
+
+
+def _lines(panel: Panel) -> dict[str, Any]:
+    """How the lines of a course are drawn."""
+    lines: dict[str, Any] = {"fillOpacity": 8, "showPoints": "never", "spanNulls": False}
+    if panel.options.get("stacking"):
+        lines |= {"stacking": {"mode": panel.options["stacking"]}, "fillOpacity": 40}
+    if len(panel.thresholds) > 1:
+        lines["thresholdsStyle"] = {"mode": "dashed"}
+    return lines
 
 
 def _datasource() -> dict[str, Any]:

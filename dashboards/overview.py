@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dashboards.grafana import (
     BLUE,
     GREEN,
-    NOTHING,
+    GREY,
     OVERVIEW_UID,
     PER_SECOND,
     RED,
     YELLOW,
+    ZERO_IF_TOLD,
     ZERO_IS_GOOD,
     Dashboard,
     Panel,
@@ -19,7 +22,9 @@ from dashboards.grafana import (
     mean_of_hops,
     one,
     quantiles,
+    told,
 )
+from dashboards.recording import CAMERAS, LOST
 
 ON_THE_WAY = " ".join(
     (
@@ -32,82 +37,114 @@ ON_THE_WAY = " ".join(
 )
 BLIND_FOR = "time() - streamproc_camera_last_frame_timestamp_seconds > 0"
 
+EXTRACTS = 'streamproc_consumer_lag_records{reader="worker",topic=~".*tiles"}'
+AGGREGATES = 'streamproc_consumer_lag_records{reader="worker",topic=~".*features"}'
+ARCHIVES = 'streamproc_consumer_lag_records{reader="archive"}'
+SENDS = '(streamproc_camera_up or streamproc_buffer_bytes{buffer="producer"})'
+"""Series that are there while somebody does that: without them a count of nothing says nothing."""
+
+NEVER_ENDED = told(
+    f"sum(max_over_time({LOST}[1h]) and on (camera)"
+    ' max_over_time(ALERTS{alertname="StreamprocFramesLost",alertstate="firing"}[1h]))',
+    f"global:streamproc_frames_unaccounted:sum and on () {AGGREGATES}",
+)
+FAILED = "sum(increase(streamproc_frames_failed_total[1h]))"
+DROPPED = 'increase(streamproc_frames_dropped_total{reason!="fps"}[1h])'
+
+
+def _number(title: str, expr: str, description: str, *, link: str | None = None, **more: Any) -> Panel:
+    return Panel(
+        title=title,
+        kind="stat",
+        height=4,
+        queries=one(expr),
+        description=description,
+        link=link,
+        **{"thresholds": ZERO_IF_TOLD, "width": 4, **more},
+    )
+
+
 NOW = Row(
     title="Are we seeing everything?",
     panels=(
-        Panel(
-            title="Cameras online",
-            kind="stat",
-            width=3,
-            height=4,
-            queries=one("sum(streamproc_camera_up)"),
+        _number(
+            "Alerts",
+            told(
+                'count(ALERTS{alertname=~"Streamproc.+",alertstate="firing"})',
+                "global:streamproc_counts_interrupted:count",
+            ),
+            "That fire now, see Prometheus' page of alerts. No data: Prometheus has not the rules of docs/alerts.md.",
+        ),
+        _number(
+            "Processes that answer",
+            "count(streamproc_build_info)",
+            "Processes of streamproc that Prometheus reaches. None: it is cut off, or nothing runs.",
             thresholds=((None, RED), (1, GREEN)),
-            description="Cameras of `streamproc ingest` that give frames.",
+            link="streamproc-workers",
+        ),
+        _number(
+            "Cameras online",
+            "sum(streamproc_camera_up)",
+            "Cameras of `streamproc ingest` that give frames.",
+            thresholds=((None, RED), (1, GREEN)),
             link="streamproc-camera",
         ),
-        Panel(
-            title="Cameras blind",
-            kind="stat",
-            width=3,
-            height=4,
-            queries=one("count(streamproc_camera_up == 0) or vector(0)"),
-            thresholds=ZERO_IS_GOOD,
-            description="Cameras of the list that give no frames. Below stands which; its offline event says why.",
+        _number(
+            "Cameras blind",
+            told(
+                "count((max by (camera) (streamproc_camera_up) == 0)"
+                f" or (max by (camera) ({CAMERAS}) unless on (camera) streamproc_camera_up))",
+                "streamproc_camera_up",
+            ),
+            "Cameras of the list that give no frames, or whose process is gone. Below stands which; its offline event"
+            " says why.",
             link="streamproc-camera",
         ),
-        Panel(
-            title="Frames behind",
-            kind="stat",
-            width=3,
-            height=4,
+        _number(
+            "Frames behind",
+            f'max(streamproc_consumer_lag_seconds{{reader="worker"}}) and on () {EXTRACTS} and on () {AGGREGATES}',
+            "How far the slowest worker is behind. Grows: add workers. No data: one of the roles has none.",
             unit="s",
-            queries=one("max(streamproc_consumer_lag_seconds) or vector(0)"),
-            thresholds=((None, GREEN), (10, YELLOW), (60, RED)),
-            description="Age of the record that the slowest reader has read last. Grows: add workers.",
+            thresholds=((None, GREY), (0, GREEN), (10, YELLOW), (60, RED)),
             link="streamproc-workers",
         ),
         Panel(
             title="Capture to event, p95",
             kind="stat",
-            width=3,
+            width=4,
             height=4,
             unit="s",
             queries=quantiles("streamproc_event_latency_seconds")[1:2],
-            thresholds=((None, GREEN), (1, YELLOW), (10, RED)),
+            thresholds=((None, GREY), (0, GREEN), (1, YELLOW), (10, RED)),
             description="What a user waits for, for all but the slowest twentieth. Below stands where frames wait.",
             link="streamproc-pipeline",
         ),
-        Panel(
-            title="Not complete, last hour",
-            kind="stat",
-            width=4,
-            height=4,
-            queries=one('sum(increase(streamproc_frames_total{outcome!="complete"}[1h])) or vector(0)'),
-            thresholds=ZERO_IS_GOOD,
-            description="Frames that ended partial, expired or rejected. Each one's event says why.",
+        _number(
+            "Never ended, last hour",
+            NEVER_ENDED,
+            "Published, and no event tells what became of them: see StreamprocFramesLost in docs/alerts.md.",
+            width=6,
             link="streamproc-pipeline",
         ),
-        Panel(
-            title="Never sent, last hour",
-            kind="stat",
-            width=4,
-            height=4,
-            queries=one(
-                "(sum(increase(streamproc_frames_failed_total[1h])) or vector(0))"
-                ' + (sum(increase(streamproc_frames_dropped_total{reason!="fps"}[1h])) or vector(0))'
-            ),
-            thresholds=ZERO_IS_GOOD,
-            description="Frames that producers let go, or the broker did not take. By reason below.",
+        _number(
+            "Not complete, last hour",
+            told('sum(increase(streamproc_frames_total{outcome!="complete"}[1h]))', AGGREGATES),
+            "Frames that ended partial, expired or rejected. Each one's event says why.",
+            width=6,
+            link="streamproc-pipeline",
+        ),
+        _number(
+            "Never sent, last hour",
+            told(f"({FAILED} or vector(0)) + (sum({DROPPED}) or vector(0))", SENDS),
+            "Frames that producers let go, or the broker did not take. By reason below.",
+            width=6,
             link="streamproc-camera",
         ),
-        Panel(
-            title="Dead letters, last hour",
-            kind="stat",
-            width=4,
-            height=4,
-            queries=one("sum(increase(streamproc_deadletters_total[1h])) or vector(0)"),
-            thresholds=ZERO_IS_GOOD,
-            description="Records that could not be handled: `streamproc deadletters list`, then `show`.",
+        _number(
+            "Dead letters, last hour",
+            told("sum(increase(streamproc_deadletters_total[1h]))", f"{EXTRACTS} and on () {AGGREGATES}"),
+            "Records that could not be handled: `streamproc deadletters list`, then `show`.",
+            width=6,
             link="streamproc-pipeline",
         ),
     ),
@@ -149,19 +186,17 @@ WHERE = Row(
                     expr='sum by (outcome) (increase(streamproc_frames_total{outcome!="complete"}[1h]))',
                     legend="frames {{outcome}}",
                 ),
-                Query(expr="sum(increase(streamproc_frames_failed_total[1h])) or vector(0)", legend="failed to send"),
+                Query(expr=NEVER_ENDED, legend="never ended"),
+                Query(expr=told(FAILED, SENDS), legend="failed to send"),
+                Query(expr=told(f"sum by (reason) ({DROPPED})", SENDS), legend="dropped {{reason}}"),
                 Query(
-                    expr='sum by (reason) (increase(streamproc_frames_dropped_total{reason!="fps"}[1h])) > 0 '
-                    + NOTHING,
-                    legend="dropped {{reason}}",
-                ),
-                Query(
-                    expr="sum(increase(streamproc_archive_missing_records_total[1h])) or vector(0)",
+                    expr=told("sum(increase(streamproc_archive_missing_records_total[1h]))", ARCHIVES),
                     legend="missed by the archive",
                 ),
             ),
             thresholds=ZERO_IS_GOOD,
-            description="Frames by how they were lost. expired: no worker had their tiles in time. dropped: by policy.",
+            description="Frames by how they were lost. expired: no worker had their tiles in time. dropped: by policy."
+            " No bar: nobody is there who would tell.",
             link="streamproc-pipeline",
         ),
     ),
@@ -177,13 +212,17 @@ OVERVIEW = Dashboard(
             title="Cameras",
             panels=(
                 Panel(
-                    title="Online and blind",
+                    title="Cameras that were blind in this time",
                     kind="state-timeline",
                     width=24,
                     height=6,
-                    queries=one("min by (camera) (streamproc_camera_up)", "{{camera}}"),
+                    queries=one(
+                        "min by (camera) (streamproc_camera_up) and on (camera)"
+                        " (min_over_time(streamproc_camera_up[$__range] @ end()) == 0)",
+                        "{{camera}}",
+                    ),
                     thresholds=((None, RED), (1, GREEN)),
-                    description="Each camera of `streamproc ingest`: green while it gives frames.",
+                    description="Green while the camera gives frames; cameras that always did are not here.",
                     link="streamproc-camera",
                     by="camera",
                 ),

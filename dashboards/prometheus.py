@@ -9,6 +9,8 @@ from typing import Any, Final
 import yaml
 
 RUNBOOK: Final = "docs/alerts.md"
+CRITICAL: Final = "critical"
+WARNING: Final = "warning"
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 

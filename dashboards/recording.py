@@ -43,17 +43,55 @@ def grown(metric: str) -> str:
     return f"{'_'.join(COUNTED[metric]) or 'global'}:streamproc_{metric}:grown"
 
 
+PROCESSES: Final = "job_instance:streamproc_process:known"
+"""Processes that answer; and those that have answered, and stand among the targets and do not."""
+CAMERAS: Final = "camera_job_instance:streamproc_camera:seen_seconds"
+"""When a camera was last told of: now; or, if its process is gone since, the time of its end, for a day."""
+LOST: Final = "camera:streamproc_frames_lost:sum"
+"""Frames that were published and never ended; camera="any": of all cameras, where they cannot be told apart."""
+TIMED: Final = "global:streamproc_event_latency_seconds_count:grown"
+IN_TIME: Final = "global:streamproc_event_latency_seconds_bucket:grown"
+"""Events that came in each interval, and those of them that came in time."""
+
+
 def records(timing: Timing) -> Mapping[str, Sequence[Record]]:
     """Recording rules, by group."""
     return {
-        "frames": (*(_growth(metric, by, timing) for metric, by in COUNTED.items()), *_balance(timing)),
+        "processes": _processes(timing),
+        "frames": (
+            *(_growth(grown(metric), f"streamproc_{metric}_total", by, timing) for metric, by in COUNTED.items()),
+            *_balance(timing),
+            _lost(timing),
+        ),
         "speed": _speeds(timing),
         "latency": _budget(timing),
     }
 
 
-def _growth(metric: str, by: Sequence[str], timing: Timing) -> Record:
-    series, bridge, step = f"streamproc_{metric}_total", f"[{duration(_BRIDGE_S)}]", f"{timing.interval_s}s"
+def _processes(timing: Timing) -> tuple[Record, ...]:
+    """Who was there: each rule asks for what it recorded itself an interval ago."""
+    by_instance = "on (job, instance)"
+    day_s = timing.seconds(86_400)
+    return (
+        Record(
+            name=PROCESSES,
+            expr=(
+                f"max by (job, instance) (streamproc_build_info)\nor\n"
+                f"({PROCESSES} and {by_instance} (max by (job, instance) (up) == 0))"
+            ),
+        ),
+        Record(  # a camera that is gone, while its process is there, was taken from the list
+            name=CAMERAS,
+            expr=(
+                f"(max by (camera, job, instance) (streamproc_camera_up) >= bool 0) * time()\nor\n"
+                f"(({CAMERAS} unless {by_instance} streamproc_build_info) > time() - {day_s:g})"
+            ),
+        ),
+    )
+
+
+def _growth(name: str, series: str, by: Sequence[str], timing: Timing) -> Record:
+    bridge, step = f"[{duration(_BRIDGE_S)}]", f"{timing.interval_s}s"
     now = f"last_over_time({series}{bridge})"
     before = f"last_over_time({series}{bridge} offset {step})"
     grouped = f" by ({', '.join(by)})" if by else ""
@@ -66,7 +104,7 @@ def _growth(metric: str, by: Sequence[str], timing: Timing) -> Record:
         f"  (streamproc_build_info offset {step} or (time() - process_start_time_seconds < {_BRIDGE_S}))\n"
         f")"
     )
-    return Record(name=grown(metric), expr=expr)
+    return Record(name=name, expr=expr)
 
 
 def _balance(timing: Timing) -> tuple[Record, ...]:
@@ -78,6 +116,7 @@ def _balance(timing: Timing) -> tuple[Record, ...]:
     ended = f"sum_over_time({grown('frames')}[{both}])"
     by_instance = "on (job, instance)"
     counted = f"last_over_time(streamproc_frames_total[{both}])"
+    was_known = f"last_over_time(streamproc_build_info[{duration(_BRIDGE_S)}] offset {timing.interval_s}s)"
     return (
         Record(
             name="camera:streamproc_frames_unaccounted:sum",
@@ -100,16 +139,69 @@ def _balance(timing: Timing) -> tuple[Record, ...]:
                 f" and {by_instance} last_over_time(streamproc_frames_published_total[{both}])) or vector(0))"
             ),
         ),
-        Record(  # processes that count outcomes, and cannot be asked
-            name="global:streamproc_outcomes_unseen:count",
-            expr=f"count((min_over_time(up[{settle}]) == 0) and {by_instance} {counted}) or vector(0)",
+        Record(  # processes that had counted outcomes before they were asked for the first time
+            name="global:streamproc_outcomes_met:count",
+            expr=(
+                f"count(count by (job, instance) (streamproc_frames_total) unless {by_instance} {was_known}\n"
+                f"  unless {by_instance} (time() - process_start_time_seconds < {_BRIDGE_S})) or vector(0)"
+            ),
         ),
+        Record(  # processes that count outcomes, and cannot be asked, or could not when the balance began
+            name="global:streamproc_outcomes_unseen:count",
+            expr=(
+                f"(count((min_over_time(up[{settle}]) == 0) and {by_instance} {counted}) or vector(0))\n"
+                f"+ sum_over_time(global:streamproc_outcomes_met:count[{both}])"
+            ),
+        ),
+    )
+
+
+def _lost(timing: Timing) -> Record:
+    """By camera; and over all, where cameras cannot be told apart, or frames are replayed."""
+    settle, both = duration(timing.settle_s), duration(timing.balance_s + timing.settle_s)
+    # cameras beyond what one process names: each process has others under `other`
+    nameless = f'(sum(sum_over_time({grown("frames")}{{camera="other"}}[{both}])) > 0)'
+    replayed = f'(sum(sum_over_time({grown("replay_frames")}{{target="same"}}[{both}])) > 0)'
+    # a few counts of a process that ended or hid are never seen: twice what an interval has, for each of those
+    unseen = "2 * scalar(global:streamproc_counts_interrupted:count)"
+    most = f"max_over_time({grown('frames_published')}[{both}])"
+    by_camera = (
+        "(\n"
+        "  camera:streamproc_frames_unaccounted:sum\n"
+        f"  - scalar(sum(min_over_time(streamproc_open_frames[{settle}])) or vector(0))\n"
+        f"  - {unseen} * {most}\n"
+        f") > 0\nunless on ()\n{nameless}"
+    )
+    over_all = (
+        f"(global:streamproc_frames_unaccounted:sum - {unseen} * scalar(sum({most}) or vector(0))) > 0\n"
+        f"and on ()\n({nameless} or {replayed})"
+    )
+    return Record(
+        name=LOST,
+        expr=f'(\n{by_camera}\nor\nlabel_replace({over_all}, "camera", "any", "", "")\n)\n{_all_is_seen(timing)}',
+    )
+
+
+def _all_is_seen(timing: Timing) -> str:
+    """That no worker lags behind and every outcome is counted: only then is what is missing lost."""
+    lag = 'streamproc_consumer_lag_seconds{{reader="worker",topic=~".*{}"}}'
+    settle = duration(timing.settle_s)
+    return (
+        "unless on ()\n"
+        f"(max(max_over_time({lag.format('(tiles|features)')}[{settle}])) > {timing.behind_s:g})\n"
+        "unless on ()\n"
+        "(global:streamproc_outcomes_unseen:count > 0)\n"
+        "and on ()\n"
+        f"(count({lag.format('tiles')}) > 0)\n"
+        "and on ()\n"
+        f"(count({lag.format('features')}) > 0)"
     )
 
 
 def _speeds(timing: Timing) -> tuple[Record, ...]:
     window = timing.window(300)
-    latency = "streamproc_event_latency_seconds_bucket"
+    latency = "global:streamproc_event_latency_seconds_bucket:rate5m"
+    stages = "stage:streamproc_stage_seconds_bucket:rate5m"
     return (
         Record(
             name="camera:streamproc_frames_published:rate5m",
@@ -119,28 +211,28 @@ def _speeds(timing: Timing) -> tuple[Record, ...]:
             name="camera_outcome:streamproc_frames:rate5m",
             expr=f"sum by (camera, outcome) (rate(streamproc_frames_total[{window}]))",
         ),
+        Record(name=latency, expr=f"sum by (le) (rate(streamproc_event_latency_seconds_bucket[{window}]))"),
         *(
             Record(
                 name=f"global:streamproc_event_latency_seconds:p{share}",
-                expr=f"histogram_quantile({share / 100:g}, sum by (le) (rate({latency}[{window}])))",
+                expr=f"histogram_quantile({share / 100:g}, {latency})",
             )
             for share in (50, 95, 99)
         ),
+        Record(name=stages, expr=f"sum by (stage, le) (rate(streamproc_stage_seconds_bucket[{window}]))"),
         *(
             Record(
-                name=f"stage:streamproc_stage_seconds:p{share}",
-                expr=(
-                    f"histogram_quantile({share / 100:g},"
-                    f" sum by (stage, le) (rate(streamproc_stage_seconds_bucket[{window}])))"
-                ),
+                name=f"stage:streamproc_stage_seconds:p{share}", expr=f"histogram_quantile({share / 100:g}, {stages})"
             )
             for share in (50, 95)
         ),
         Record(
-            name="topic:streamproc_consumer_lag_seconds:max", expr="max by (topic) (streamproc_consumer_lag_seconds)"
+            name="topic_reader:streamproc_consumer_lag_seconds:max",
+            expr="max by (topic, reader) (streamproc_consumer_lag_seconds)",
         ),
         Record(
-            name="topic:streamproc_consumer_lag_records:sum", expr="sum by (topic) (streamproc_consumer_lag_records)"
+            name="topic_reader:streamproc_consumer_lag_records:sum",
+            expr="sum by (topic, reader) (streamproc_consumer_lag_records)",
         ),
     )
 
@@ -151,17 +243,18 @@ def burn(seconds: int) -> str:
 
 
 def _budget(timing: Timing) -> tuple[Record, ...]:
-    """Share of frames whose event came late, without replayed ones: their capture lies in the past on purpose."""
-    made = []
-    for seconds in BURN_WINDOWS_S:
-        window = timing.window(seconds)
-        events = f"sum(rate(streamproc_event_latency_seconds_count[{window}]))"
-        fast = f'sum(rate(streamproc_event_latency_seconds_bucket{{le="{timing.within_s}"}}[{window}]))'
-        replayed = f'(sum(rate(streamproc_replay_frames_total{{target="same"}}[{window}])) or vector(0))'
-        made.append(
-            Record(
-                name=burn(seconds),
-                expr=f"clamp_min({events} - {fast} - {replayed}, 0)\n/\n(({events} - {replayed}) > 0)",
-            )
-        )
-    return tuple(made)
+    """Share of frames whose event came late. Cameras are summed once, whatever the number of windows and their length.
+
+    Frames of runs named replay-... are not in the histogram: their capture lies in the past on purpose.
+    """
+    series = "streamproc_event_latency_seconds"
+    return (
+        _growth(TIMED, f"{series}_count", (), timing),
+        _growth(IN_TIME, f'{series}_bucket{{le="{timing.within_s}"}}', (), timing),
+        *(Record(name=burn(seconds), expr=_late(timing.window(seconds))) for seconds in BURN_WINDOWS_S),
+    )
+
+
+def _late(window: str) -> str:
+    events, fast = f"sum_over_time({TIMED}[{window}])", f"sum_over_time({IN_TIME}[{window}])"
+    return f"clamp_min({events} - {fast}, 0)\n/\n({events} > 0)"

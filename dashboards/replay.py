@@ -5,6 +5,7 @@ from __future__ import annotations
 from dashboards.grafana import (
     BLUE,
     GREEN,
+    GREY,
     PER_SECOND,
     RED,
     YELLOW,
@@ -20,20 +21,25 @@ REPLAYS_HERE = "and on (instance) streamproc_replay_frames_total"
 RERUNS_HERE = "and on (instance) streamproc_rerun_frames_total"
 """Every process has these metrics, at 0: series of those that do it alone."""
 
+
+def _how_far(expr: str, more: str = "") -> Panel:
+    return Panel(
+        title="How far",
+        kind="bargauge",
+        width=6,
+        height=6,
+        unit="percentunit",
+        most=1,
+        queries=one(expr, "{{instance}}"),
+        thresholds=((None, BLUE),),
+        description=f"Share of the asked part of the log or archive that is passed.{more}",
+    )
+
+
 REPLAY = Row(
     title="Replay",
     panels=(
-        Panel(
-            title="How far",
-            kind="bargauge",
-            width=6,
-            height=6,
-            unit="percentunit",
-            most=1,
-            queries=one(f"streamproc_replay_progress_ratio {REPLAYS_HERE}", "{{instance}}"),
-            thresholds=((None, BLUE),),
-            description="Share of the asked part of the log or archive that is passed. Stands still: paused, or waits.",
-        ),
+        _how_far(f"streamproc_replay_progress_ratio {REPLAYS_HERE}", " Stands still: paused, or waits."),
         Panel(
             title="Behind its pace",
             kind="stat",
@@ -41,7 +47,7 @@ REPLAY = Row(
             height=6,
             unit="s",
             queries=one(f"max(streamproc_replay_behind_seconds {REPLAYS_HERE})"),
-            thresholds=((None, GREEN), (1, YELLOW), (10, RED)),
+            thresholds=((None, GREY), (0, GREEN), (1, YELLOW), (10, RED)),
             description="Later than --speed asks for. Grows: reading or the broker is too slow for that speed.",
         ),
         Panel(
@@ -50,7 +56,7 @@ REPLAY = Row(
             width=6,
             height=6,
             queries=one(f"sum(streamproc_replay_paused {REPLAYS_HERE})"),
-            thresholds=((None, GREEN), (1, YELLOW)),
+            thresholds=((None, GREY), (0, GREEN), (1, YELLOW)),
             description="Replays that stand still because somebody pressed space, or sent SIGUSR1.",
         ),
         Panel(
@@ -93,17 +99,7 @@ REPLAY = Row(
 RERUN = Row(
     title="Rerun",
     panels=(
-        Panel(
-            title="How far",
-            kind="bargauge",
-            width=6,
-            height=6,
-            unit="percentunit",
-            most=1,
-            queries=one(f"streamproc_rerun_progress_ratio {RERUNS_HERE}", "{{instance}}"),
-            thresholds=((None, BLUE),),
-            description="Share of the asked part of the log or archive that is passed.",
-        ),
+        _how_far(f"streamproc_rerun_progress_ratio {RERUNS_HERE}"),
         Panel(
             title="Frames begun, and with an outcome",
             width=9,
@@ -170,8 +166,7 @@ ARCHIVE = Row(
             title="Behind the log",
             unit="s",
             queries=one(
-                "max by (topic) (streamproc_consumer_lag_seconds"
-                " and on (instance, topic) streamproc_archive_unfinished_seconds)",
+                'max by (topic) (streamproc_consumer_lag_seconds{reader="archive"})',
                 "{{topic}}",
             ),
             thresholds=((None, GREEN), (60, YELLOW), (600, RED)),

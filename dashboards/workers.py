@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from dashboards.grafana import BLUE, GREEN, NOTHING, PER_SECOND, RED, YELLOW, ZERO_IS_GOOD, Dashboard, Panel, Row, one
+from dashboards.grafana import (
+    BLUE,
+    GREEN,
+    GREY,
+    NOTHING,
+    PER_SECOND,
+    RED,
+    YELLOW,
+    ZERO_IS_GOOD,
+    Dashboard,
+    Panel,
+    Row,
+    one,
+)
 
 INSTANCE = '{instance=~"$instance"}'
 OURS = "and on (instance) streamproc_build_info"
@@ -23,14 +36,15 @@ WORKERS = Dashboard(
                 Panel(
                     title="Records not yet read",
                     width=12,
-                    queries=one("sum by (topic) (streamproc_consumer_lag_records)", "{{topic}}"),
-                    description="Over all workers. Grows: add workers, up to one for each partition.",
+                    queries=one("sum by (topic, reader) (streamproc_consumer_lag_records)", "{{topic}} {{reader}}"),
+                    description="By who reads. worker grows: add workers, up to one for each partition. archive, sink:"
+                    " what they write to is slow.",
                 ),
                 Panel(
                     title="Age of the record read last",
                     width=12,
                     unit="s",
-                    queries=one("max by (topic) (streamproc_consumer_lag_seconds)", "{{topic}}"),
+                    queries=one("max by (topic, reader) (streamproc_consumer_lag_seconds)", "{{topic}} {{reader}}"),
                     thresholds=((None, GREEN), (10, YELLOW), (60, RED)),
                     description="Near the topic's retention (tiles: 1 hour) records are lost unread.",
                 ),
@@ -52,7 +66,7 @@ WORKERS = Dashboard(
                     kind="stat",
                     width=4,
                     queries=one("count(count by (version) (streamproc_build_info))"),
-                    thresholds=((None, GREEN), (2, YELLOW)),
+                    thresholds=((None, GREY), (1, GREEN), (2, YELLOW)),
                     description="More than one: a deployment is under way, or stuck.",
                 ),
                 Panel(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -108,27 +108,9 @@ def create_app(
         add_extract_agent(app, extractor, make_window=partial(window, pools[-1]))
     if role in {"aggregate", "all"}:
         pools.append(ThreadPoolExecutor(1, thread_name_prefix="assemble"))
-        events = RenewablePublisher(partial(_events_publisher, settings, app.lease))
-        aggregation = Aggregation(
-            settings,
-            pipeline=pipeline,
-            metrics=metrics,
-            read_back=partial(read_back, settings),
-            lease=app.lease,
-            tracer=tracer,
-        )
-        lost = partial(_lost, app, aggregation, events, crash)
-        add_assemble_agent(
-            app,
-            aggregation,
-            settings=settings,
-            make_window=partial(
-                window,
-                pools[-1],
-                fenced=events,
-                lost=lost,
-                delivered=metrics.stage_seconds.labels("deliver").observe,
-            ),
+        make_window = partial(window, pools[-1], delivered=metrics.stage_seconds.labels("deliver").observe)
+        aggregation, events = _aggregation(
+            app, settings, pipeline=pipeline, metrics=metrics, tracer=tracer, make_window=make_window, crash=crash
         )
     app.on_partitions_revoked.connect(partial(_revoked, tenure, gone_s, aggregation, pools[-1], events), weak=False)
     return Wiring(
@@ -140,6 +122,31 @@ def create_app(
         aggregation=aggregation,
         events=events,
     )
+
+
+def _aggregation(
+    app: StreamApp,
+    settings: Settings,
+    *,
+    pipeline: Pipeline,
+    metrics: Metrics,
+    tracer: Tracer | None,
+    make_window: Callable[..., Window],
+    crash: Crash,
+) -> tuple[Aggregation, RenewablePublisher]:
+    """Add the agent that assembles; also what its events go out through."""
+    events = RenewablePublisher(partial(_events_publisher, settings, app.lease))
+    aggregation = Aggregation(
+        settings,
+        pipeline=pipeline,
+        metrics=metrics,
+        read_back=partial(read_back, settings),
+        lease=app.lease,
+        tracer=tracer,
+    )
+    lost = partial(_lost, app, aggregation, events, crash)
+    add_assemble_agent(app, aggregation, settings=settings, make_window=partial(make_window, fenced=events, lost=lost))
+    return aggregation, events
 
 
 def _expect(metrics: Metrics, role: Role) -> None:

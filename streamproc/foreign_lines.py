@@ -80,10 +80,12 @@ class ForeignLines:
         text = line.decode("utf-8", "backslashreplace").strip()
         if not text:
             return
-        if is_log_line(text):  # of a child that logs as we do
-            self.real.write(text + "\n")
-        else:
-            log.warning("%s", text)
+        # Whoever read may be gone, or a disk full: reading goes on all the same, or children would wait for ever.
+        with contextlib.suppress(OSError, ValueError):
+            if is_log_line(text):  # of a child that logs as we do
+                self.real.write(text + "\n")
+            else:
+                log.warning("%s", text)
 
 
 def is_log_line(text: str) -> bool:

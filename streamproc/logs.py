@@ -22,6 +22,10 @@ from streamproc.foreign_lines import ForeignLines
 
 CLIENTS = ("streamproc.librdkafka", "aiokafka")
 SELDOM_S = 10.0
+COORDINATOR_S = 10.0  # a new broker has made the topic of its groups in two seconds or three
+_STARTING: Final = ("GroupCoordinatorNotAvailable", "Coordinator load in progress")
+_FOLLOWS: Final = "Marking the coordinator dead"  # at any other time it says that a broker has gone
+_ONCE_MORE_S = 5.0  # asked ten times a second; after so long a silence it is another outage
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FIELDS: Final = (
     *("role", "worker", "pipeline", "group", "partitions", "signal", "seconds", "parent_pid", "exit_status", "kind"),
@@ -32,14 +36,25 @@ FIELDS: Final = (
 DEFAULT_LEVEL: Final = "WARNING"
 MASK: Final = "***"
 _LEAST_SECRET: Final = 4  # shorter ones stand in too many words
-_MOST_SECRETS: Final = 64
+_MOST_SECRETS: Final = 4096  # those named last: more than the cameras of a process
 
-_USER_PASSWORD = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^\s/:@]*):[^\s/]+@", re.IGNORECASE)
-_PARAMETER = re.compile(
-    r"(?P<name>[?&;](?:password|passwd|pwd|token|access_token|api_?key|key|secret|signature|sig|auth)=)[^\s&;#'\"]+",
+# A password may hold a slash that nobody has escaped; digits before a slash are a port.
+_USER_PASSWORD = re.compile(
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^\s/:@\[]*):(?:[^\s/]+@|(?!\d{1,5}[/?#])(?:(?!://)\S)+@)",
     re.IGNORECASE,
 )
-_secrets: set[str] = set()
+_PARAMETER = re.compile(
+    r"(?P<name>(?:[?&;](?:key|signature|sig|auth)|(?<![a-z0-9])(?:password|passwd|pwd|(?:access_)?token|api_?key|secret))=)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^\s&;#'\"]+)",
+    re.IGNORECASE,
+)
+_AUTHORIZATION = re.compile(
+    r"(?P<name>\bauthorization['\"]?\s*[:=]\s*(?:b?['\"])?)"
+    r"(?:digest\s[^\r\n]+|(?P<scheme>(?:basic|bearer|token|negotiate|apikey)\s+)?[^\s'\",;]+)",
+    re.IGNORECASE,
+)
+_secrets: dict[str, None] = {}  # in the order in which they were named
+_naming = threading.Lock()
 _always: dict[str, object] = {}
 _options: dict[str, object] = {}  # what was asked for by options or settings, options first
 _foreign: ForeignLines | None = None
@@ -54,12 +69,42 @@ class Seldom(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is shown."""
-        if not record.name.startswith(CLIENTS):
+        if not record.name.startswith(CLIENTS) or record.levelno < logging.WARNING:
             return True
         if record.created < self._next_s.get(record.name, 0.0):
             return False
         self._next_s[record.name] = record.created + SELDOM_S
         return True
+
+
+class Joining(logging.Filter):
+    """Makes information, told once, of what a client calls an error and what passes by itself.
+
+    The first worker that joins a group on a new broker is refused until the broker has made its topic of groups. What
+    lasts stays the error that it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since_s = self._last_s = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is shown."""
+        message = record.getMessage() if record.name.startswith(CLIENTS) else ""
+        first = record.created - self._last_s > _ONCE_MORE_S
+        if not any(words in message for words in _STARTING) and (first or _FOLLOWS not in message):
+            return True
+        self._last_s = record.created
+        if first:
+            self._since_s = record.created
+        if record.created - self._since_s >= COORDINATOR_S:
+            return True
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg = (
+            "the broker's coordinator of groups is not ready, as that of one that has just started: asking until it is"
+        )
+        record.args = ()
+        return first and logging.getLogger("streamproc").isEnabledFor(logging.INFO)
 
 
 class _Handler(logging.StreamHandler[Any]):
@@ -89,6 +134,7 @@ def configure_logging(*, level: str = "INFO", as_json: bool = False) -> None:
     stream = sys.stderr if _foreign is None else _foreign.real
     handler = _Handler(stream)
     handler.setFormatter(json_formatter() if _foreign is not None else _readable_formatter())
+    handler.addFilter(Joining())
     handler.addFilter(Seldom())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -151,17 +197,23 @@ def bind(**fields: object) -> None:
 
 def hide(*secrets: str | None) -> None:
     """Mask these wherever they would stand in a line."""
-    for secret in secrets:
-        if secret is not None and len(secret) >= _LEAST_SECRET and len(_secrets) < _MOST_SECRETS:
-            _secrets.add(secret)
+    with _naming:
+        for secret in secrets:
+            if secret is not None and len(secret) >= _LEAST_SECRET:
+                _secrets.pop(secret, None)
+                _secrets[secret] = None
+        while len(_secrets) > _MOST_SECRETS:
+            del _secrets[next(iter(_secrets))]
 
 
 def masked(text: str) -> str:
     """A text without passwords and tokens: those of URLs, and those that were named to `hide`."""
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):  # one may be the beginning of another
         text = text.replace(secret, MASK)
     if "://" in text:
         text = _USER_PASSWORD.sub(rf"\g<scheme>\g<user>:{MASK}@", text)
+    if "uthorization" in text.lower():
+        text = _AUTHORIZATION.sub(rf"\g<name>\g<scheme>{MASK}", text)
     return _PARAMETER.sub(rf"\g<name>{MASK}", text) if "=" in text else text
 
 

@@ -93,6 +93,7 @@ SINK_OUTCOME: Final = Closed("outcome", ("written", "known", "refused", "unreada
 SOURCE: Final = Closed("source", ("log", "archive"))
 TARGET: Final = Closed("target", ("same", "other"), together=False)
 VIEWED: Final = Closed("topic", ("events", "edges"))
+READER: Final = Closed("reader", ("worker", "archive", "sink"), together=False)
 BUFFER: Final = Closed(
     "buffer", ("producer", "streams", "events", "references", "archive", "sink", "view"), together=False
 )
@@ -157,14 +158,6 @@ class Definition:
     meaning: str
     moves: str
     part: str
-
-    @property
-    def most_series(self) -> int:
-        """Label combinations that one process may have of it."""
-        most = 1
-        for label in self.labels:
-            most *= label.most + 1
-        return most
 
 
 class Definer:

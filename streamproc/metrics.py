@@ -45,6 +45,7 @@ class Metrics(AroundMetrics):
         self._define_extract(define)
         self._define_aggregate(define)
         self._define_replay(define)
+        self._define_rerun(define)
         self._define_archive(define)
         self._define_sinks(define)
         self._define_viewer(define)
@@ -251,27 +252,7 @@ class Metrics(AroundMetrics):
 
     def _define_process(self, define: Definer) -> None:
         define.part = "every process"
-        self.lag = define.gauge(
-            "consumer_lag_records",
-            "Records not yet read, by topic",
-            self._topic,
-            moves="Grows: add workers, up to one for each partition. Stands still above 0: a partition is stuck.",
-        )
-        self.lag_seconds = define.gauge(
-            "consumer_lag_seconds",
-            "Age of the record read last, by topic; 0 if all are read",
-            self._topic,
-            moves="How far behind live the worker is; close to the topic's retention, records will be lost unread.",
-        )
-        self.buffer_bytes = define.gauge(
-            "buffer_bytes",
-            "Bytes waiting inside this process",
-            label.BUFFER,
-            moves="At its bound: what comes next is slower than what comes before.",
-        )
-        self.buffer_limit = define.gauge(
-            "buffer_limit_bytes", "Bound of buffer_bytes", label.BUFFER, moves="A setting was changed."
-        )
+        self._define_backlog(define)
         self.rebalances = define.counter(
             "rebalances",
             "Times this worker's partitions were assigned anew",
@@ -282,6 +263,46 @@ class Metrics(AroundMetrics):
             "From the loss of partitions to their assignment anew",
             moves="Nothing of them is worked on in that time.",
         )
+        self._define_surroundings(define)
+        self.spans_dropped = define.counter(
+            "spans_dropped",
+            "Spans of traces that never reached the collector",
+            label.Closed("reason", ("full", "failed", "ended")),
+            moves="Frames are not affected. failed: the collector is away or refuses; full: it is too slow, trace fewer"
+            " frames (STREAMPROC_TRACES_SAMPLE); ended: the process ended first.",
+        )
+        self.build_info = define.gauge(
+            "build_info", "Version of streamproc, always 1", Capped("version", 4), moves="A deployment."
+        )
+
+    def _define_backlog(self, define: Definer) -> None:
+        self.lag = define.gauge(
+            "consumer_lag_records",
+            "Records not yet read, by topic and by what reads it",
+            self._topic,
+            label.READER,
+            moves="Grows: of worker, add workers, up to one for each partition; archive, sink: what they write to is"
+            " too slow. Stands still above 0: a partition is stuck.",
+        )
+        self.lag_seconds = define.gauge(
+            "consumer_lag_seconds",
+            "Age of the oldest unread record, by topic and by what reads it; 0 if all are read",
+            self._topic,
+            label.READER,
+            moves="How far behind live it is, in its partition furthest behind; close to the topic's retention, records"
+            " will be lost unread. After a start it counts from there until one is read.",
+        )
+        self.buffer_bytes = define.gauge(
+            "buffer_bytes",
+            "Bytes waiting inside this process",
+            label.BUFFER,
+            moves="At its bound: what comes next is slower than what comes before.",
+        )
+        self.buffer_limit = define.gauge(
+            "buffer_limit_bytes", "Bound of buffer_bytes", label.BUFFER, moves="A setting was changed."
+        )
+
+    def _define_surroundings(self, define: Definer) -> None:
         self.certificate_end = define.gauge(
             "certificate_end_timestamp_seconds",
             "When a certificate that settings name ends: of authorities (ca) the first that does, or the client's own",
@@ -296,16 +317,6 @@ class Metrics(AroundMetrics):
         )
         self.disk_size = define.gauge(
             "disk_size_bytes", "Size of that disk", Capped("kind", 8), moves="The disk was changed."
-        )
-        self.spans_dropped = define.counter(
-            "spans_dropped",
-            "Spans of traces that never reached the collector",
-            label.Closed("reason", ("full", "failed", "ended")),
-            moves="Frames are not affected. failed: the collector is away or refuses; full: it is too slow, trace fewer"
-            " frames (STREAMPROC_TRACES_SAMPLE); ended: the process ended first.",
-        )
-        self.build_info = define.gauge(
-            "build_info", "Version of streamproc, always 1", Capped("version", 4), moves="A deployment."
         )
 
     def camera(self, name: str) -> str:

@@ -47,6 +47,8 @@ class AroundMetrics:
         self.replay_paused = define.gauge(
             "replay_paused", "1 while a replay is paused", moves="Somebody pressed space, or sent SIGUSR1."
         )
+
+    def _define_rerun(self, define: Definer) -> None:
         define.part = "rerun"
         self.rerun_begun = define.counter(
             "rerun_frames_begun", "Frames given to a rerun's workers", moves="Stands still: the workers are at work."

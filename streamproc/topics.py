@@ -9,11 +9,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from streamproc.model import FrameKey, TileHeader
-
-TopicName = Literal["tiles", "features", "events", "edges", "deadletters"]
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

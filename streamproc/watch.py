@@ -43,7 +43,7 @@ async def watch_for_stalls(
     topics, limit_s = Topics(settings.prefix), settings.stall_timeout_s
     watch = StallWatch({topics.tiles: limit_s, topics.features: limit_s})
     early = StallWatch(dict.fromkeys(watch.limit_s, limit_s / _EARLY))
-    silence, short_silence = Silence(limit_s), Silence(limit_s / _EARLY)
+    hearing = _Hearing(settings, vitals)
     consumer: Any = wiring.app.consumer  # ours, but Faust's type
     while True:
         await asyncio.sleep(settings.stall_timeout_s / _LOOKS_IN_STALL)
@@ -55,20 +55,12 @@ async def watch_for_stalls(
             watch.forgive(time.monotonic())
             early.forgive(time.monotonic())
             if not await _answers_others(settings, partitions=partitions):
-                silence.hears()
-                short_silence.hears()
-                vitals.trouble("consumer", None)
-            else:
-                told = _silence(settings) if short_silence.lasts(time.monotonic()) else None
-                vitals.trouble("consumer", told)
-                if silence.lasts(time.monotonic()):
-                    vitals.trouble("consumer", _silence(settings), fatal=True)
-                    fail(_deaf(settings))
-                    return
+                hearing.hears()
+            elif hearing.is_lost(time.monotonic()):
+                fail(_deaf(settings))
+                return
             continue
-        silence.hears()
-        short_silence.hears()
-        vitals.trouble("consumer", None)
+        hearing.hears()
         steps = wiring.extractor.handled if wiring.extractor is not None else 0
         standings = {tp: Standing(offset, *bounds[tp], steps=steps) for tp, offset in finished.items()}
         slow = early.look(standings, time.monotonic())
@@ -77,6 +69,29 @@ async def watch_for_stalls(
         if stalled:
             fail(_stall(stalled[0], standings[stalled[0]], limit_s=limit_s))
             return
+
+
+class _Hearing:
+    """Whether the worker's consumer gets answers from a broker that answers others."""
+
+    def __init__(self, settings: Settings, vitals: Vitals) -> None:
+        self._settings, self._vitals = settings, vitals
+        self._silence = Silence(settings.stall_timeout_s)
+        self._short = Silence(settings.stall_timeout_s / _EARLY)
+
+    def hears(self) -> None:
+        """It does, or nobody does."""
+        self._silence.hears()
+        self._short.hears()
+        self._vitals.trouble("consumer", None)
+
+    def is_lost(self, now_s: float) -> bool:
+        """It does not; whether for too long."""
+        self._vitals.trouble("consumer", _silence(self._settings) if self._short.lasts(now_s) else None)
+        if not self._silence.lasts(now_s):
+            return False
+        self._vitals.trouble("consumer", _silence(self._settings), fatal=True)
+        return True
 
 
 def _slow(slow: list[TP], standings: Mapping[TP, Standing], limit_s: float) -> str:

@@ -16,9 +16,11 @@ import cv2
 import uvloop
 from aiokafka.errors import KafkaError
 
+from streamproc.agents.stall import TP
 from streamproc.app import Role, Wiring, create_app, end_events, finish, watched
 from streamproc.errors import BrokerError, StreamprocError
 from streamproc.exporter import exported
+from streamproc.lag import Lag
 from streamproc.memory import keep_freed_memory
 from streamproc.metrics import Metrics
 from streamproc.operators.pipeline import Pipeline
@@ -115,26 +117,14 @@ class _Run:
         self._catch_signals()
         app = wiring.app
         app.finalize()
-        watchers = [
-            watched(asyncio.create_task(one), self._fail)
-            for one in (
-                self._observe(wiring),
-                watch_for_stalls(self._settings, wiring, partitions=partitions, fail=self._fail, vitals=self._vitals),
-                follow_backlog(self._settings, wiring, partitions=partitions),
-                watch_topics(self._settings, partitions=partitions, fail=self._fail),
-            )
-        ]
+        watchers = self._watch(wiring, partitions=partitions)
         health = watched(asyncio.create_task(note_health(self._settings, wiring, self._vitals)), self._fail)
         log.info(
             "worker starts: role %s, pipeline %s, group %s",
             role,
             pipeline.name,
             app.conf.id,
-            extra={
-                "pipeline": pipeline.name,
-                "group": app.conf.id,
-                "partitions": partitions,
-            },
+            extra={"pipeline": pipeline.name, "group": app.conf.id, "partitions": partitions},
         )
         try:
             if await self._started(wiring):
@@ -147,6 +137,18 @@ class _Run:
             health.cancel()
         if self._failure is not None:
             raise StreamprocError(f"worker stopped: {self._failure}") from self._failure
+
+    def _watch(self, wiring: Wiring, *, partitions: int) -> list[asyncio.Task[None]]:
+        """Begin what goes on beside the agents until the worker stops."""
+        return [
+            watched(asyncio.create_task(one), self._fail)
+            for one in (
+                self._observe(wiring),
+                watch_for_stalls(self._settings, wiring, partitions=partitions, fail=self._fail, vitals=self._vitals),
+                follow_backlog(self._settings, wiring, partitions=partitions),
+                watch_topics(self._settings, partitions=partitions, fail=self._fail),
+            )
+        ]
 
     def _fail(self, error: BaseException) -> None:
         self._failure = error
@@ -217,14 +219,15 @@ class _Run:
     async def _observe(self, wiring: Wiring) -> None:
         """Keep gauges current, and notice a parent that is gone."""
         known: dict[str, tuple[int, float]] = {}  # a topic of which all partitions have left lags no more
+        ages = Lag[TP]()
         _show_limits(self._metrics, self._settings, wiring)
         while True:
             await asyncio.sleep(_OBSERVE_S)
-            lag = _lag(wiring, time.time())
+            lag = _lag(wiring.app.consumer, ages, time.time())
             known.update(dict.fromkeys(lag, (0, 0.0)))
             for topic, (records, seconds) in {**known, **lag}.items():
-                self._metrics.lag.labels(topic).set(records)
-                self._metrics.lag_seconds.labels(topic).set(seconds)
+                self._metrics.lag.labels(topic, "worker").set(records)
+                self._metrics.lag_seconds.labels(topic, "worker").set(seconds)
             for buffer, waiting in _buffers(wiring).items():
                 self._metrics.buffer_bytes.labels(buffer).set(waiting)
             if self._parent_pid is not None and os.getppid() != self._parent_pid:
@@ -234,17 +237,15 @@ class _Run:
                 self._stop.set()
 
 
-def _lag(wiring: Wiring, now_s: float) -> dict[str, tuple[int, float]]:
-    """Records not yet read, by topic, and how old the one read last is; as far as this worker's partitions go."""
-    lag: dict[str, tuple[int, float]] = {}
-    consumer: Any = wiring.app.consumer  # Faust's interface has no read offsets
-    for tp in consumer.assignment():
-        end, position = consumer.highwater(tp), consumer._read_offset.get(tp)
-        behind = max(0, end - (position + 1 if position is not None else 0)) if end is not None else 0
-        read_s = consumer.read_at.get(tp)
-        records, seconds = lag.get(tp.topic, (0, 0.0))
-        late_s = max(0.0, now_s - read_s) if behind and read_s is not None else 0.0
-        lag[tp.topic] = records + behind, max(seconds, late_s)
+def _lag(consumer: Any, ages: Lag[TP], now_s: float) -> dict[str, tuple[int, float]]:
+    """Records not yet read, by topic, and the age of the oldest of them; as far as this worker's partitions go."""
+    assigned: set[TP] = consumer.assignment()
+    standings = {tp: standing for tp in assigned if (standing := consumer.standing(tp)) is not None}
+    late_s = ages.look(standings, now_s)
+    lag = {tp.topic: (0, 0.0) for tp in assigned}
+    for tp, standing in standings.items():
+        records, seconds = lag[tp.topic]
+        lag[tp.topic] = records + standing.unread, max(seconds, late_s[tp])
     return lag
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from streamproc.metric_types import Closed, Label
+from streamproc.metric_types import Closed, Definition, Label
 from streamproc.metrics import MAX_CAMERAS, MAX_STEPS, MAX_TOPICS, Metrics
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
@@ -15,6 +15,10 @@ Made from `streamproc/metrics.py` by `python -m tests.metrics_page`; do not edit
 
 Each process has one Prometheus exporter, off unless `STREAMPROC_METRICS_PORT` (or `--metrics-port`) names a port; it
 listens on loopback unless `STREAMPROC_METRICS_HOST` says otherwise. Faust's own exporter is not used.
+
+The exporter ends with its process. What a process that ends by itself counts after the last scrape - a `produce` whose
+broker is gone, the last frames of a `replay` - no scrape sees: it is in the command's exit status, its last line, its
+`--json` and, for frames, in `produce --ledger`.
 
 Labels are closed sets or capped: what is beyond shares the label value `other`, so nothing that comes in can make more
 series than this page says. At most {most} cameras, {topics} topics and {steps} steps of a pipeline are named by one
@@ -46,16 +50,21 @@ def metrics_page() -> str:
     parts = [HEAD.format(most=MAX_CAMERAS, topics=MAX_TOPICS, steps=MAX_STEPS)]
     for part, group in groupby(Metrics().definitions, key=lambda one: one.part):
         parts.append(f"\n## {part[0].upper()}{part[1:]}\n")
-        parts.append("| metric | type | labels | unit | meaning | when it moves |\n|---|---|---|---|---|---|")
-        for one in group:
-            labels = ", ".join(_label(label) for label in one.labels)
-            parts.append(f"| `{one.name}` | {one.kind} | {labels} | {one.unit} | {one.meaning} | {one.moves} |")
+        parts += [_entry(one) for one in group]
     return "\n".join(parts) + "\n"
+
+
+def _entry(one: Definition) -> str:
+    """A metric as an item of a list: what it is, then what to think and do."""
+    facts = ", ".join(filter(None, [one.kind, one.unit]))
+    by = f", by {', '.join(_label(label) for label in one.labels)}" if one.labels else ""
+    meaning = one.meaning if one.meaning.endswith(".") else f"{one.meaning}."
+    return f"- `{one.name}` ({facts}{by})\\\n  {meaning}\\\n  *When it moves:* {one.moves}"
 
 
 def _label(label: Label) -> str:
     """A label, and its values if they are a closed set."""
-    return f"`{label.name}`: {', '.join(label.values)}" if isinstance(label, Closed) else f"`{label.name}`"
+    return f"`{label.name}` of {', '.join(label.values)}" if isinstance(label, Closed) else f"`{label.name}`"
 
 
 if __name__ == "__main__":

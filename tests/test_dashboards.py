@@ -12,12 +12,15 @@ import pytest
 
 from dashboards.grafana import OVERVIEW_UID
 from dashboards.make import DASHBOARDS, FOLDER, files
+from dashboards.prometheus import Record
+from dashboards.rules import rules
 from streamproc.metric_types import Definition
 from streamproc.metrics import Metrics
 
 DEFINED = {one.name: one for one in Metrics().definitions}
 UNITS = {"short", "s", "bytes", "Bps", "percentunit", "suffix: /s"}
-SCRAPED = {"instance", "job", "le"}
+SCRAPED = {"instance", "job", "le", "alertname", "alertstate"}
+RECORDED = {one.name for group in rules() for one in group.rules if isinstance(one, Record)}
 OF_THE_SYSTEM = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
 PAGES = [json.loads(text) for text in files().values()]
 
@@ -50,11 +53,14 @@ def test_each_query_asks_for_metrics_and_labels_that_there_are(page: dict[str, A
     for panel in panels(page):
         for query in panel["targets"]:
             expr = query["expr"]
-            found = [definition(series) for series in re.findall(r"streamproc_[a-z_]+", expr)]
+            recorded = re.findall(r"[a-z_]+:streamproc_[a-z_]+:[a-z0-9_]+", expr)
+            assert set(recorded) <= RECORDED
+            found = [definition(series) for series in re.findall(r"(?<![:\w])streamproc_[a-z_]+", expr)]
             assert set(re.findall(r"process_[a-z_]+", re.sub(r"streamproc_[a-z_]+", "", expr))) <= OF_THE_SYSTEM
-            assert found, expr
+            assert found or recorded, expr
             assert None not in found, expr
             labels = SCRAPED.union(*({label.name for label in one.labels} for one in found if one is not None))
+            labels |= {label for series in recorded for label in series.split(":")[0].split("_")}
             selected = set(re.findall(r"([a-z_]+)(?:=~|!=|!~|=)\"", expr))
             grouped = {name.strip() for names in re.findall(r"by \(([^)]*)\)", expr) for name in names.split(",")}
             shown = set(re.findall(r"{{([a-z_]+)}}", query["legendFormat"]))
@@ -124,7 +130,8 @@ def test_what_the_overview_answers_first_stands_at_its_top() -> None:
     """Three questions, in what a screen shows without scrolling: 18 rows of the grid are 630 px."""
     overview = next(page for page in PAGES if page["uid"] == OVERVIEW_UID)
     first = [panel["title"] for panel in panels(overview) if panel["gridPos"]["y"] + panel["gridPos"]["h"] <= 18]
-    assert {"Cameras blind", "Frames behind", "Not complete, last hour", "Dead letters, last hour"} <= set(first)
+    assert {"Alerts", "Processes that answer", "Cameras blind", "Frames behind"} <= set(first)
+    assert {"Never ended, last hour", "Not complete, last hour", "Dead letters, last hour"} <= set(first)
     assert any("Which camera is blind" in title for title in first)
     assert any("Where frames wait" in title for title in first)
     assert any("What was lost" in title for title in first)

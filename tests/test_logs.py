@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,18 @@ def test_what_is_no_json_is_told_in_words() -> None:
         (f"redis://:{CANARY}@r", "redis://:***@r"),
         (f"http://c/s?a=1&token={CANARY}&b=2", "http://c/s?a=1&token=***&b=2"),
         (f"http://c/s?PASSWORD={CANARY}", "http://c/s?PASSWORD=***"),
+        (f"rtsp://u:pa/{CANARY}@h/1 is away", "rtsp://u:***@h/1 is away"),
+        (f"rtsp://u:a/{CANARY}@h/1,rtsp://v:b/{CANARY}@h/2", "rtsp://u:***@h/1,rtsp://v:***@h/2"),
+        (f"sent Authorization: Basic {CANARY} to h", "sent Authorization: Basic *** to h"),
+        (f"{{'authorization': 'Bearer {CANARY}'}}", "{'authorization': 'Bearer ***'}"),
+        (f"authorization={CANARY} h", "authorization=*** h"),
+        (f'Authorization: Digest username="u", response="{CANARY}"', "Authorization: ***"),
+        (f"password={CANARY} was refused", "password=*** was refused"),
+        (f"user=u password='{CANARY} x' host=h", "user=u password=*** host=h"),
+        (f"STREAMPROC_SINK_PASSWORD={CANARY}", "STREAMPROC_SINK_PASSWORD=***"),
+        (f"http://c/s?key={CANARY}&auth={CANARY}", "http://c/s?key=***&auth=***"),
+        ("key=frame-1, tokens=5, no authorization", "key=frame-1, tokens=5, no authorization"),
+        ("http://[::1]:80/path@v", "http://[::1]:80/path@v"),
         ("http://127.0.0.1:8080/path@v?x=1", "http://127.0.0.1:8080/path@v?x=1"),
         ("mail a@b.c, 10:30", "mail a@b.c, 10:30"),
     ],
@@ -92,6 +106,19 @@ def test_secrets_that_were_named_are_masked_in_every_form_of_line() -> None:
     assert CANARY not in str(line)
     record = logging.makeLogRecord({"msg": f"{CANARY} http://u:{CANARY}@h"})
     assert CANARY not in logs._readable_formatter().format(record)
+
+
+def test_of_two_secrets_the_longer_one_leaves_nothing_behind() -> None:
+    logs.hide("canary", CANARY)
+    assert logs.masked(f"{CANARY} canary") == "*** ***"
+
+
+def test_the_secrets_named_last_are_masked_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.hide(*(f"secret-{number:04d}" for number in range(1000)))
+    assert logs.masked("secret-0000 secret-0064 secret-0999") == "*** *** ***"
+    monkeypatch.setattr(logs, "_MOST_SECRETS", 2)
+    logs.hide("secret-0005")
+    assert logs.masked("secret-0005 secret-0999 secret-0998") == "*** *** secret-0998"
 
 
 def test_facts_do_not_lengthen_the_readable_line() -> None:
@@ -127,6 +154,54 @@ def test_a_level_that_is_none_is_refused() -> None:
         logs.configure_logging(level="LOUD")
 
 
+@pytest.fixture
+def client_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float, str], str]]:
+    """Says what a person sees of an error of the Kafka client, told at a time; "" for nothing."""
+    root, before = logging.getLogger(), logging.getLogger().handlers[:]
+    agents = [f"streamproc.agents.{name}" for name in ("transport", "thread")]
+    names = ("root", "streamproc", "producers", "streamproc.notice", *agents, *logs.CLIENTS)
+    levels = {name: logging.getLogger(name).level for name in names}
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.configure_logging(level="INFO")
+    (handler,) = root.handlers
+
+    def shown(at_s: float, message: str) -> str:
+        record = logging.LogRecord(
+            "aiokafka.consumer.group_coordinator", logging.ERROR, "f", 1, "Request failed: %s", (message,), None
+        )
+        record.created = at_s
+        stream.seek(0)
+        stream.truncate()
+        handler.handle(record)
+        return stream.getvalue()
+
+    yield shown
+    root.handlers[:] = before
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def test_a_new_broker_that_has_no_coordinator_yet_is_no_error_unless_it_lasts(
+    client_lines: Callable[[float, str], str],
+) -> None:
+    away, other = "[Error 15] GroupCoordinatorNotAvailableError", "[Error 16] NotCoordinatorForGroupError"
+    first = client_lines(100.0, away)
+    assert "[info" in first
+    assert "coordinator of groups is not ready" in first
+    assert "rror" not in first
+    assert [client_lines(100 + tenths / 10, away) for tenths in range(1, 100)] == [""] * 99, "told once"
+    dead = "Marking the coordinator dead (node 1)"
+    assert client_lines(109.91, dead) == client_lines(109.92, "Broker: Coordinator load in progress") == ""
+    assert "[error" in client_lines(109.93, other), "what else is wrong is told meanwhile"
+    assert [client_lines(at_s, away) for at_s in (112.0, 116.0)] == ["", ""], "errors are told once in ten seconds"
+    assert away in client_lines(120.0, away), "what lasts is an error"
+    assert "[info" in client_lines(200.0, away), "another outage"
+    assert dead in client_lines(250.0, dead), "the broker has gone"
+    logging.getLogger("streamproc").setLevel(logging.WARNING)
+    assert client_lines(300.0, away) == ""
+
+
 def test_a_sentence_for_a_person_carries_its_facts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +222,31 @@ def test_a_sentence_for_a_person_carries_its_facts(
         ("100 % plain", None),
     ]
     assert capsys.readouterr().err == ""
+
+
+def test_lines_that_a_command_prints_for_a_person_are_log_lines_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notices.err.print("[red]stopping[/] at 12:00")
+    assert capsys.readouterr().err == "stopping at 12:00\n"
+    monkeypatch.setattr(notices, "as_json", lambda: True)
+    with caplog.at_level(logging.INFO):
+        notices.err.print("[red]stopping[/] at 12:00")
+        notices.err.print("[not markup]\n\n100 %", markup=False)
+    assert [(one.name, one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("streamproc.notice", "INFO", line) for line in ("stopping at 12:00", "[not markup]", "100 %")
+    ]
+    assert capsys.readouterr().err == ""
+
+
+def test_no_command_has_a_stderr_console_of_its_own() -> None:
+    """What it prints would be a warning of `stderr` where the log is JSON."""
+    own = [
+        path.name
+        for path in (ROOT / "streamproc" / "cli").glob("*.py")
+        if path.name not in {"notices.py", "main.py", "verify.py"} and "stderr=True" in path.read_text()
+    ]  # main prints errors where there is no JSON, verify a bar on terminals
+    assert own == []
 
 
 PROGRAM = """
@@ -193,6 +293,28 @@ def test_everything_on_stderr_is_a_json_line_whoever_writes_it() -> None:
     assert any("cannot end" in line.get("exception", "") for line in lines)
     assert any(line.get("exception", "").endswith("RuntimeError: the end\nof it") for line in lines)
     assert all(line["role"] == "test" for line in lines[1:] if line["logger"] != "streamproc.y")
+
+
+UNREAD = """
+import json, subprocess, sys
+from streamproc.logs import configure_logging
+configure_logging(as_json=True)
+line = json.dumps({"time": 1, "level": 1, "event": "x" * 8000})
+child = f"import os\\nfor _ in range(40): os.write(2, {line + chr(10)!a}.encode())"
+sys.stdin.read(1)
+done = subprocess.run([sys.executable, "-c", child], timeout=50)
+sys.stdout.write(str(done.returncode))
+"""
+
+
+def test_a_child_is_read_on_when_nobody_reads_what_is_logged() -> None:
+    command = [sys.executable, "-c", UNREAD]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as running:  # type: ignore[call-overload]
+        running.stderr.close()
+        running.stderr = None
+        out, _ = running.communicate(b"x", timeout=60)
+    assert out == b"0", "the child has ended, and was not left before a full pipe"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,31 +20,21 @@ from streamproc.errors import BrokerError, SettingError
 from streamproc.metrics import Metrics
 from streamproc.settings import load_settings
 from streamproc.surroundings import Surroundings, certificate_end, local_path, room_at, surroundings
+from tests.certificates import private, self_signed
 from tests.waiting import wait_until
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
 BEGIN = dt.datetime(1951, 1, 1, tzinfo=dt.UTC)
 
 
 def pem(end: dt.datetime) -> bytes:
     """A certificate that ends then."""
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(NAME)
-        .issuer_name(NAME)
-        .public_key(KEY.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(BEGIN)
-        .not_valid_after(end)
-        .sign(KEY, hashes.SHA256())
-    )
-    return made.public_bytes(serialization.Encoding.PEM)
+    return self_signed(KEY, begin=BEGIN, end=end)
 
 
 SOON = dt.datetime(2031, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
 LATER = dt.datetime(2062, 5, 6, 7, 8, 9, tzinfo=dt.UTC)
-SECRET = KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+SECRET = private(KEY)
 
 
 @settings(max_examples=40)

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from streamproc.errors import BrokerError
+from streamproc.lag import Lag, Standing
 from streamproc.metrics import Metrics
 from streamproc.settings import load_settings
 from streamproc.vitals import Vitals
@@ -18,37 +19,44 @@ from streamproc.worker import _lag, _Run
 
 
 class Consumer:
-    """Positions as Faust's consumer has them: of the record read last, and one after the log's last."""
+    """Partitions and how far they are read."""
 
-    def __init__(self, ends: dict[TP, int | None], read: dict[TP, int], read_at: dict[TP, float]) -> None:
-        self._ends, self._read_offset, self.read_at = ends, read, read_at
+    def __init__(self, standings: dict[TP, Standing | None]) -> None:
+        self._standings = standings
 
     def assignment(self) -> set[TP]:
-        return set(self._ends)
+        return set(self._standings)
 
-    def highwater(self, tp: TP) -> int | None:
-        return self._ends[tp]
+    def standing(self, tp: TP) -> Standing | None:
+        return self._standings[tp]
 
 
-def lag(consumer: Consumer, now_s: float) -> dict[str, tuple[int, float]]:
-    wiring: Any = SimpleNamespace(app=SimpleNamespace(consumer=consumer))
-    return _lag(wiring, now_s)
+def standing(next_offset: int, end: int, since_s: float | None = None) -> Standing:
+    return Standing(next=next_offset, end=end, heard_s=100.0, since_s=since_s)
 
 
 def test_lag_is_told_in_records_and_in_seconds_of_the_partition_furthest_behind() -> None:
     tiles = [TP("tiles", number) for number in range(4)]
     consumer = Consumer(
-        {tiles[0]: 10, tiles[1]: 20, tiles[2]: 5, tiles[3]: None, TP("features", 0): 7},
-        {tiles[0]: 9, tiles[1]: 11, tiles[2]: 2, TP("features", 0): 6},
-        {tiles[0]: 50.0, tiles[1]: 97.0, tiles[2]: 91.5, TP("features", 0): 99.0},
+        {
+            tiles[0]: standing(10, 10, 50.0),
+            tiles[1]: standing(12, 20, 97.0),
+            tiles[2]: standing(3, 5, 91.5),
+            tiles[3]: None,
+            TP("features", 0): standing(7, 7, 99.0),
+        }
     )
-    assert lag(consumer, 100.0) == {"tiles": (10, 8.5), "features": (0, 0.0)}
+    assert _lag(consumer, Lag(), 100.0) == {"tiles": (10, 8.5), "features": (0, 0.0)}
 
 
-def test_a_partition_of_which_nothing_was_read_yet_counts_in_records_alone() -> None:
-    tiles = TP("tiles", 0)
-    assert lag(Consumer({tiles: 3}, {}, {}), 100.0) == {"tiles": (3, 0.0)}
-    assert lag(Consumer({tiles: 3}, {tiles: 0}, {tiles: 103.0}), 100.0) == {"tiles": (2, 0.0)}  # a clock ahead of ours
+def test_a_partition_of_which_nothing_was_read_lags_from_when_it_was_found() -> None:
+    consumer, ages = Consumer({TP("tiles", 0): standing(0, 3)}), Lag[TP]()
+    assert _lag(consumer, ages, 100.0) == {"tiles": (3, 0.0)}
+    assert _lag(consumer, ages, 130.0) == {"tiles": (3, 30.0)}
+
+
+def test_a_topic_whose_end_nobody_has_told_is_there_all_the_same() -> None:
+    assert _lag(Consumer({TP("tiles", 0): None}), Lag(), 100.0) == {"tiles": (0, 0.0)}
 
 
 def test_a_broker_that_goes_while_the_worker_starts_ends_it_with_one_line() -> None:

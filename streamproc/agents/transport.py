@@ -24,6 +24,7 @@ from mode.utils.queues import ThrowableQueue
 from streamproc.agents.lease import Lease
 from streamproc.agents.thread import ConsumerThread
 from streamproc.errors import BrokerError
+from streamproc.lag import Standing
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +211,19 @@ class Consumer(driver.Consumer):
         positions = (self._heads, self._next, self._sought, self._lacking, self.read_at)
         for of_the_last in (*positions, self._acked, self._acked_index, self._gap):
             of_the_last.clear()
+
+    def standing(self, tp: TP) -> Standing | None:
+        """How far a partition is read, as far as is known without asking; None before the broker told its end."""
+        thread: Any = self._thread
+        try:
+            end, heard_ms = thread.highwater(tp), thread._ensure_consumer().last_poll_timestamp(tp)
+        except (AssertionError, AttributeError, KeyError):  # the thread that fetches is just giving it up
+            return None
+        if end is None:
+            return None
+        return Standing(
+            next=self._next.get(tp, 0), end=end, heard_s=(heard_ms or 0) / 1000, since_s=self.read_at.get(tp)
+        )
 
     async def ends(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
         """The offset after the last record, by partition, as the broker says.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streamproc.archive.session import HELD_BYTES, TopicRun
+from streamproc.lag import Lag
 from streamproc.metrics import Metrics
 
 
@@ -18,6 +19,7 @@ class _Shown:
     taken_bytes: int = 0
     files: int = 0
     gaps: int = 0
+    lag: Lag[int] = field(default_factory=Lag)
 
 
 class ArchiveMeter:
@@ -61,8 +63,8 @@ class ArchiveMeter:
         if not waits or files > shown.files:
             shown.safe_s = now_s
         metrics.archive_unfinished.labels(topic).set(now_s - shown.safe_s)
-        metrics.lag.labels(topic).set(one.behind)
-        late_s = max(0.0, wall_s - one.read_ms / 1000) if one.behind and one.read_ms else 0.0
-        metrics.lag_seconds.labels(topic).set(late_s)
+        metrics.lag.labels(topic, "archive").set(one.behind)
+        late_s = shown.lag.look(one.standings, wall_s)
+        metrics.lag_seconds.labels(topic, "archive").set(max(late_s.values(), default=0.0))
         shown.taken, shown.taken_bytes = max(shown.taken, taken), max(shown.taken_bytes, taken_bytes)
         shown.files, shown.gaps = files, shown.gaps + len(gaps)

@@ -19,6 +19,7 @@ from streamproc.archive.same_log import differ
 from streamproc.archive.topic_id import TopicIds
 from streamproc.archive.writer import Start, TopicWriter, Written
 from streamproc.errors import BrokerError
+from streamproc.lag import Standing
 from streamproc.reader import Record, TopicReader
 from streamproc.words import Line
 
@@ -42,8 +43,8 @@ class TopicRun:
         ends: Where the log ended at the beginning.
         target: Records that stood in the log at the beginning and were not archived.
         reading: The log is being read: broker and store are there.
-        behind: Records not yet read, as far as known.
-        read_ms: Timestamp of the record read last.
+        standings: How far each partition is read, as far as known.
+        read_s: Timestamp of the record read last of each, Unix time.
         held_bytes: Of records read and not yet written.
         error: What ended it early.
     """
@@ -54,10 +55,15 @@ class TopicRun:
     ends: dict[int, int] | None = None
     target: int = 0
     reading: bool = False
-    behind: int = 0
-    read_ms: int = 0
+    standings: Mapping[int, Standing] = field(default_factory=dict)
+    read_s: dict[int, float] = field(default_factory=dict)
     held_bytes: int = 0
     error: Exception | None = None
+
+    @property
+    def behind(self) -> int:
+        """Records not yet read, as far as known."""
+        return sum(standing.unread for standing in self.standings.values())
 
 
 class Held:
@@ -176,7 +182,7 @@ class Session:
         topic_id, bounds = self._log()
         self._topic_id = topic_id
         why = writer.begin(bounds, start=self._start, topic_id=topic_id)
-        one.positions = writer.positions
+        one.positions, one.read_s = writer.positions, {}
         self._tell_another_log(why)
         ends = {partition: high for partition, (_, high) in bounds.items()}
         if one.ends is None or why is not None:
@@ -246,7 +252,7 @@ class Session:
                 if record.offset < max(self._held.next(record.partition), self._writer.positions[record.partition]):
                     return True  # nothing comes twice, so it is another log
                 self._held.add(record, now_s)
-                self._one.read_ms = record.timestamp_ms
+                self._one.read_s[record.partition] = record.timestamp_ms / 1000
             if self._held.is_due(now_s) and not self._same():
                 return True
             self._complete(now_s, records=record is not None)
@@ -259,11 +265,16 @@ class Session:
 
     def _show(self) -> None:
         """Tell how much is left to read, and what is held."""
-        one = self._one
-        known = {number: self._reader.known_end(number) for number in self._writer.positions}
-        one.behind = sum(
-            max(0, end - max(self._held.next(number), self._writer.positions[number])) for number, end in known.items()
-        )
+        one, heard_s = self._one, time.time()
+        one.standings = {
+            number: Standing(
+                next=max(self._held.next(number), at),
+                end=max(self._reader.known_end(number), (one.ends or {}).get(number, 0)),
+                heard_s=heard_s,
+                since_s=one.read_s.get(number),
+            )
+            for number, at in self._writer.positions.items()
+        }
         one.held_bytes = self._held.bytes
 
     def _same(self) -> bool:

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from streamproc.cli.connect import Json, pipeline_for
+from streamproc.cli.notices import err
 from streamproc.errors import UsageError
 
 app = typer.Typer(help="Measure speed: a whole pipeline, or each operator.")
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Out = Annotated[Path | None, typer.Option(help="Also write the JSON to this file.")]
 

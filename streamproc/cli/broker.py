@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from streamproc.broker import ClusterStatus, LocalCluster
+from streamproc.cli.notices import err
 
 ASK_S = 5.0
 
@@ -96,4 +97,4 @@ def _say(line: str) -> None:
 
 
 def _tell(line: str) -> None:
-    Console(stderr=True).print(line, soft_wrap=True, markup=False, highlight=False)
+    err.print(line, markup=False)

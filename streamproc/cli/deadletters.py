@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
+from streamproc.cli.notices import err
 from streamproc.deadletters import Letter, find_letters, read_letter, read_letter_at, redrive
 from streamproc.deadletters.box import Redriven, wanted
 from streamproc.deadletters.letter import parse_place, plain
@@ -52,7 +53,7 @@ def list_(
         typer.echo(json.dumps({"matching": found.matching, "reasons": dict(found.reasons), "letters": letters}))
         return
     if not found.matching:
-        Console(stderr=True).print(f"no dead letters{_filtered(camera, reason)} on {settings.bootstrap}", markup=False)
+        err.print(f"no dead letters{_filtered(camera, reason)} on {settings.bootstrap}", markup=False)
         return
     _print_table(found.letters)
     reasons = ", ".join(f"{reason} {count}" for reason, count in found.reasons.most_common(20))

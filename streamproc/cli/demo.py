@@ -15,7 +15,6 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -28,13 +27,13 @@ from rich.table import Table
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import err
 from streamproc.errors import StreamprocError, UsageError
 
 if TYPE_CHECKING:
     from streamproc.demo import DemoResult
 
 BUILTIN_FRAMES = 120
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def demo(

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import err
 from streamproc.cloudevents import structured_event
 from streamproc.errors import BadMessage, UsageError
 from streamproc.reader import Record, TopicReader
@@ -47,7 +47,7 @@ def events(
     if received:
         raise typer.Exit(128 + received[0])
     if not shown and not as_json:
-        Console(stderr=True).print(f"no events{f' of camera {camera}' if camera else ''} on {settings.bootstrap}")
+        err.print(f"no events{f' of camera {camera}' if camera else ''} on {settings.bootstrap}", markup=False)
 
 
 def _show(records: Iterator[Record], *, camera: str | None, as_json: bool, stop: Callable[[], bool]) -> int:
@@ -59,7 +59,7 @@ def _show(records: Iterator[Record], *, camera: str | None, as_json: bool, stop:
         try:
             event = structured_event(record.headers, record.value)
         except BadMessage as bad:
-            Console(stderr=True).print(f"skipped {record.topic}[{record.partition}]@{record.offset}: {bad}")
+            err.print(f"skipped {record.topic}[{record.partition}]@{record.offset}: {bad}", markup=False)
             continue
         if camera is not None and event.get("source") != f"/cameras/{camera}":
             continue

@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from streamproc.cli.connect import Json, SettingsFile, settings_for
+from streamproc.cli.notices import err
 from streamproc.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from streamproc.operators.face_tags import Gallery
 
 app = typer.Typer(help="Name faces after examples.", no_args_is_help=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 SHOWN_WHOLE = 10
 
 

@@ -14,12 +14,12 @@ from rich.text import Text
 
 from streamproc.cli.connect import Json, SettingsFile
 from streamproc.cli.events import parse_time
+from streamproc.cli.notices import err
 from streamproc.cli.sink import Kind, TargetUrl, parse_kind, target_of
 from streamproc.errors import SinkError, UsageError
 from streamproc.settings import load_settings
 
 WIDE = 240  # columns of a table that goes into a file or a pipe
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def query(

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from streamproc.cli.connect import Bootstrap, Json, MetricsPort, SettingsFile, settings_for
 from streamproc.cli.interrupts import stop_on_signals
-from streamproc.cli.notices import say
+from streamproc.cli.notices import err, say
 from streamproc.errors import BrokerError, UsageError
 from streamproc.reader import TopicReader
 from streamproc.settings import Settings, load_settings
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from streamproc.archive import ArchiveReader
     from streamproc.records import RecordSource
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 _QUEUE_BYTES = 8 * 2**20  # reading goes from window to window: what is fetched beyond one is fetched again
 
 From = Annotated[

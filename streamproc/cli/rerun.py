@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from streamproc.cli.connect import Bootstrap, Json, MetricsPort, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import err
 from streamproc.cli.replay import (
     Archive,
     From,
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from streamproc.rerun import RerunResult
     from streamproc.rerun.run import Progress
     from streamproc.settings import Settings
-
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def rerun(

@@ -19,6 +19,7 @@ from rich.text import Text
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, settings_for
 from streamproc.cli.events import parse_time, read_events
 from streamproc.cli.interrupts import stop_on_signals
+from streamproc.cli.notices import err
 from streamproc.cloudevents import event_time
 from streamproc.errors import StreamprocError, UsageError
 
@@ -31,7 +32,6 @@ DEFAULT_FOLDER = Path("streamproc-index")
 SHOWN_SKIPPED = 10
 WIDE = 240  # columns of a table that goes into a file or a pipe
 _TOLD_EVERY_S = 0.2
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def index(

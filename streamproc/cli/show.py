@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from streamproc.cli.connect import Bootstrap, Json, SettingsFile, pipeline_for, settings_for
 from streamproc.cli.events import parse_time
 from streamproc.cli.interrupts import stop_on_signals
-from streamproc.cli.notices import say
+from streamproc.cli.notices import err, say
 from streamproc.cli.writing import write_whole
 from streamproc.cloudevents import event_time
 from streamproc.errors import StreamprocError, UsageError
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from streamproc.evidence.clip import Clip
     from streamproc.evidence.store import EventStore, Told
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Archive = Annotated[
     str | None,

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from streamproc.cli.connect import Json, SettingsFile, settings_for
+from streamproc.cli.notices import err
 from streamproc.cli.writing import write_whole
 from streamproc.errors import UsageError
-
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def stitch(

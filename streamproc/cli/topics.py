@@ -33,7 +33,7 @@ def create(
         for name in created:
             console.print(f"created {name} with {settings.partitions} partitions")
         if not created:
-            console.print("all topics exist")
+            console.print(f"all topics exist on {settings.bootstrap}")
     if differences:
         raise BrokerError("; ".join(str(one) for one in differences))
 

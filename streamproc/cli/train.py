@@ -17,13 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from streamproc.cli.connect import Json
+from streamproc.cli.notices import err
 
 if TYPE_CHECKING:
     from streamproc.train import Trained
 
 SHOWN_SKIPPED = 10
 SHOWN_LABELS = 40
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class TrainKind(StrEnum):

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,17 +61,6 @@ def view(
 
     options = _options(settings, pipeline)
     wanted = _has_screen() and sys.stdout.isatty() if open_browser is None else open_browser
-
-    def ready(address: str, number: int) -> None:
-        shown = f"[{address}]" if ":" in address else address
-        url = f"http://{shown}:{number}/"
-        if as_json:
-            typer.echo(json.dumps({"url": url, "host": address, "port": number, "token": options.token is not None}))
-        else:
-            typer.echo(f"viewer at {url}, reading from {settings.bootstrap}; Ctrl-C ends it")
-        if wanted:
-            threading.Thread(target=_open, args=(url, quiet if as_json else say), daemon=True).start()
-
     topics = Topics(settings.prefix)
     vitals = Vitals("viewer", wanted=Wanted((topics.events, topics.edges)))
     with exported(settings, vitals) as metrics:
@@ -78,7 +68,7 @@ def view(
             settings,
             options,
             metrics=metrics,
-            ready=ready,
+            ready=partial(_tell, settings, options, is_opened=wanted, as_json=as_json),
             turned=lambda: vitals.turn("loop of the viewer", limit_s=settings.stall_timeout_s),
         )
     if ended_by is not None:
@@ -104,6 +94,18 @@ def _options(settings: Settings, pipeline: Path | None) -> ViewOptions:
     return ViewOptions(
         host=settings.view_host, port=settings.view_port, token=token, local=local, pipeline=pipeline_for(pipeline)
     )
+
+
+def _tell(settings: Settings, options: ViewOptions, address: str, port: int, *, is_opened: bool, as_json: bool) -> None:
+    """Say where the page is, and open it."""
+    shown = f"[{address}]" if ":" in address else address
+    url = f"http://{shown}:{port}/"
+    if as_json:
+        typer.echo(json.dumps({"url": url, "host": address, "port": port, "token": options.token is not None}))
+    else:
+        typer.echo(f"viewer at {url}, reading from {settings.bootstrap}; Ctrl-C ends it")
+    if is_opened:
+        threading.Thread(target=_open, args=(url, quiet if as_json else say), daemon=True).start()
 
 
 def _has_screen() -> bool:

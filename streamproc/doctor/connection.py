@@ -81,7 +81,18 @@ def check_connection(connection: Connection, *, now_s: float) -> Iterator[Findin
 
 def _why(connection: Connection, door: Door, *, now_s: float) -> Finding:
     """Why somebody who listens does not answer us."""
-    said = " ".join(connection.errors).lower()
+    return (
+        _of_tls(connection, door, now_s=now_s)
+        or _of_login(connection, door)
+        or wrong(
+            "broker",
+            f"{door.address} takes connections and does not answer as Kafka"
+            f"{f' ({connection.errors[-1]})' if connection.errors else ''}: see what listens there",
+        )
+    )
+
+
+def _of_tls(connection: Connection, door: Door, *, now_s: float) -> Finding | None:
     with_tls = connection.protocol.endswith("SSL")
     if not with_tls and door.tls:
         other = "SASL_SSL" if connection.protocol.startswith("SASL") else "SSL"
@@ -107,6 +118,11 @@ def _why(connection: Connection, door: Door, *, now_s: float) -> Finding:
             f"the certificate of {door.address} is not trusted ({door.trusted}): set STREAMPROC_SECURITY_CA_FILE to the"
             " authority that signed it; the name in it must be the one in STREAMPROC_BOOTSTRAP",
         )
+    return None
+
+
+def _of_login(connection: Connection, door: Door) -> Finding | None:
+    said = " ".join(connection.errors).lower()
     if "sasl" in said or "authentication" in said:
         if "mechanism" in said:
             return wrong("security", f"{door.address} does not take STREAMPROC_SECURITY_SASL_MECHANISM: set one it has")
@@ -121,10 +137,7 @@ def _why(connection: Connection, door: Door, *, now_s: float) -> Finding:
             f"{door.address} closes the connection ({connection.errors[-1]}): it is no Kafka, or wants a login; then"
             " set STREAMPROC_SECURITY_PROTOCOL=SASL_SSL or SASL_PLAINTEXT, _USERNAME and _PASSWORD",
         )
-    more = f" ({connection.errors[-1]})" if connection.errors else ""
-    return wrong(
-        "broker", f"{door.address} takes connections and does not answer as Kafka{more}: see what listens there"
-    )
+    return None
 
 
 def advertised_in(errors: Sequence[str], *, bootstrap: Sequence[str]) -> list[str]:

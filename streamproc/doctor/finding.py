@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 Verdict = Literal["ok", "warning", "wrong"]
-VERDICTS: Final[tuple[Verdict, ...]] = ("ok", "warning", "wrong")
 
 
 class Finding(NamedTuple):

@@ -25,7 +25,6 @@ OTHER_OPENCV: Final = ("opencv-python", "opencv-contrib-python", "opencv-contrib
 DISK_FREE_BYTES: Final = 2 * GIB
 MEMORY_BYTES: Final = GIB  # a worker takes 250 MB, its decoder 100, and up to 384 MB of buffers by default
 DESCRIPTORS: Final = 1024  # a connection to each broker for each client, decoders, log files
-SHARED_BYTES: Final = 64 * 2**20  # what containers give by default; decoders hold a decoded tile each in memfds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

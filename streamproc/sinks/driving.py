@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from streamproc.errors import BadMessage, SinkError, SinkUnavailable, UsageError
 from streamproc.metrics import Metrics
 from streamproc.reader import Record
 from streamproc.sinks.collecting import Collecting
-from streamproc.sinks.event import Choice, read_event
+from streamproc.sinks.event import read_event
 from streamproc.sinks.log import Log, Reached, check_position
-from streamproc.sinks.persisting import FIRST_S, Persisting
+from streamproc.sinks.persisting import Persisting
+from streamproc.sinks.report import Options, Report
 from streamproc.sinks.sink import Batch, Sink, TargetMoved, Written
+from streamproc.sinks.waiting import Waiting
 from streamproc.words import Line
 
 _T = TypeVar("_T")
-Start = Literal["beginning", "committed", "now"]
 _READ: Final = 100
 _POLL_S: Final = 0.1
 _COMMIT_S: Final = 1.0
@@ -31,65 +31,6 @@ STOP_FAILING_S: Final = 2.0  # for one that does not answer anyway
 CLOSE_S: Final = 2.0
 MAX_MOVES: Final = 100
 MAX_TOLD: Final = 10  # unreadable records that are told of one by one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a sink is driven.
-
-    Attributes:
-        kind: Label of metrics.
-        topic: Of the events, for messages.
-        choice: Events that are written.
-        start: Where a sink without a position begins; `committed` is the beginning then.
-        until_end: End when everything is written that was in the log at the start.
-        give_up_after_s: Longest time that a target may not answer; None: no end.
-        first_pause_s: Of tries; tests make it short.
-    """
-
-    kind: str
-    topic: str
-    choice: Choice = field(default_factory=Choice)
-    start: Start = "committed"
-    until_end: bool = False
-    give_up_after_s: float | None = None
-    first_pause_s: float = FIRST_S
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What a sink did.
-
-    Attributes:
-        written, known, refused: Events by what the target made of them; `known` were there already.
-        passed_over: Records that the choice leaves out.
-        unreadable: Records that are no events.
-        missing: Records that retention removed before they were read.
-        unwritten: Events that were read, and are read again by the next start.
-        behind: Records of the log that are left, as far as known.
-        retries: Tries that the target did not take.
-        positions: Next offset by partition, as noted.
-        problem: Why it ended early; None if it did not.
-    """
-
-    written: int = 0
-    known: int = 0
-    refused: int = 0
-    passed_over: int = 0
-    unreadable: int = 0
-    missing: int = 0
-    unwritten: int = 0
-    behind: int = 0
-    retries: int = 0
-    positions: dict[int, int] = field(default_factory=dict)
-    problem: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """For machines."""
-        names = [name for name in self.__slots__ if name != "positions"]
-        return {name: getattr(self, name) for name in names} | {
-            "positions": {str(partition): offset for partition, offset in sorted(self.positions.items())}
-        }
 
 
 def drive(
@@ -156,7 +97,7 @@ class _Driver:
         self._moves = 0
         self._taken_of_last = 0  # events of a batch that was not written whole
         self._ends: dict[int, int] = {}
-        self._read_ms = 0  # timestamp of the record read last
+        self._waiting = Waiting({}, now_s=0.0)
         self._writing_bytes = 0
         self._shown_s = 0.0
         metrics.sink_events.expect(options.kind)
@@ -174,6 +115,7 @@ class _Driver:
                 return self._report
             self._writing_bytes = collecting.bytes
             batch = collecting.take()
+            self._waiting.begin_batch()
             written = self._write(batch, collecting)
             self._writing_bytes = 0
             if isinstance(written, TargetMoved):
@@ -183,6 +125,7 @@ class _Driver:
                 return self._ended_early()
             else:
                 self._note(batch, written)
+                self._waiting.end_batch()
 
     def close(self) -> None:
         """Leave the log, and the target unless it hangs."""
@@ -205,6 +148,7 @@ class _Driver:
         if not self._sink.keeps_positions:
             stored = self._log.committed()
         self._ends = {partition: high for partition, (_, high) in bounds.items()}
+        self._waiting = Waiting(self._ends, now_s=time.time())
         positions = self._starts(stored, bounds)
         if not self._start_at(positions):
             return None
@@ -261,7 +205,8 @@ class _Driver:
 
     def _take(self, record: Record, collecting: Collecting) -> None:
         now_s = time.monotonic()
-        self._read_ms = max(self._read_ms, record.timestamp_ms)
+        if record.offset >= collecting.at(record.partition):
+            self._waiting.read(record.partition, record.timestamp_ms / 1000)
         if not self._options.choice.wants(record):
             if collecting.pass_over(record.partition, record.offset + 1, now_s=now_s):
                 self._report.passed_over += 1
@@ -334,17 +279,17 @@ class _Driver:
         if now_s - self._shown_s < _SHOW_S and not at_once:
             return
         self._shown_s, topic, metrics = now_s, self._options.topic, self._metrics
-        behind = self._log.behind(self._report.positions)
-        metrics.lag.labels(topic).set(behind)
-        metrics.lag_seconds.labels(topic).set(
-            max(0.0, time.time() - self._read_ms / 1000) if behind and self._read_ms else 0
-        )
+        positions = self._report.positions
+        behind, waited_s = self._waiting.look(positions, self._log.ends(positions), now_s=time.time())
+        metrics.lag.labels(topic, "sink").set(behind)
+        metrics.lag_seconds.labels(topic, "sink").set(waited_s)
         metrics.buffer_bytes.labels("sink").set(collecting.bytes + self._writing_bytes)
         metrics.buffer_limit.labels("sink").set(2 * self._sink.limits.bytes)
 
     def _go_to(self, moved: TargetMoved) -> Collecting:
         """Read on from where the target stands."""
         self._moves += 1
+        self._waiting.go_back()
         if self._moves > MAX_MOVES:
             raise SinkError(
                 f"the target's position was changed {MAX_MOVES} times by others: run one sink for each --name"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -72,6 +72,9 @@ class Log(Protocol):
 
     def behind(self, positions: Mapping[int, int]) -> int:
         """Records of the log behind these positions, as far as is known without asking."""
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The offset after the last of those of which the broker tells it, without asking; none while it is away."""
 
     def close(self, positions: Mapping[int, int], *, timeout_s: float) -> bool:
         """Tell the group for the last time, and leave; whether that was done in time."""
@@ -175,6 +178,14 @@ class KafkaLog:
             _, high = self._consumer.get_watermark_offsets(place, cached=True)
             missing += max(0, high - offset)
         return missing
+
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The offset after the last of those of which the broker tells it, without asking; none while it is away."""
+        if not self._quiet:
+            return {}
+        places = [TopicPartition(self._topic, partition) for partition in partitions]
+        found = {one.partition: self._consumer.get_watermark_offsets(one, cached=True)[1] for one in places}
+        return {partition: high for partition, high in found.items() if high >= 0}
 
     def close(self, positions: Mapping[int, int], *, timeout_s: float) -> bool:
         """Tell the group for the last time, and leave; whether that was done in time."""

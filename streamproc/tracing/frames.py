@@ -99,10 +99,14 @@ def sent_spans(sent: SentFrame, *, acked: int, ended_ns: int, problem: str | Non
         ended_ns=sent.encode_ns[1],
         attributes={"streamproc.codec": sent.header.codec, "streamproc.bytes": sent.size},
     )
-    send = Span(
+    return [frame, encode, _send_span(sent, root, acked=acked, ended_ns=ended_ns, error=error)]
+
+
+def _send_span(sent: SentFrame, root: SpanContext, *, acked: int, ended_ns: int, error: str | None) -> Span:
+    return Span(
         name=f"send {sent.topic}",
         kind="producer",
-        context=send_context(key),
+        context=send_context(sent.header.key),
         parent=root,
         started_ns=sent.send_ns,
         ended_ns=ended_ns,
@@ -116,7 +120,6 @@ def sent_spans(sent: SentFrame, *, acked: int, ended_ns: int, problem: str | Non
         },
         error=error,
     )
-    return [frame, encode, send]
 
 
 def tile_span(

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streamproc.view.shown import Picture, Shown
+from streamproc.view.sight import Sight
+from streamproc.view.words import reason_words
 
 MAX_CAMERAS: Final = 1000
 STEP_S: Final = 5
@@ -99,13 +101,19 @@ class Camera:
 
     Attributes:
         outcomes: Frames by outcome, of the events that were read.
-        last_event_ms, last_picture_ms: Record time, milliseconds since 1970.
+        last_event_ms, last_frame_ms, last_picture_ms: Record time, milliseconds since 1970.
+        not_complete_ms: Since when no frame came out complete; None while they do.
+        last_outcome: Of the newest frame.
     """
 
     name: str
     outcomes: Counter[str] = field(default_factory=Counter)
     last_event_ms: int | None = None
+    last_frame_ms: int | None = None
     last_picture_ms: int | None = None
+    not_complete_ms: int | None = None
+    last_outcome: str | None = None
+    sight: Sight = field(default_factory=Sight)
     width: int | None = None
     height: int | None = None
     series: Series = field(default_factory=Series)
@@ -121,6 +129,11 @@ class Camera:
         if event.type != "frame":
             return
         self.outcomes[event.what] += 1
+        if self.last_frame_ms is None or event.at_ms >= self.last_frame_ms:
+            self.last_frame_ms, self.last_outcome = event.at_ms, event.what
+            since_ms = event.at_ms if self.not_complete_ms is None else self.not_complete_ms
+            self.not_complete_ms = None if event.what == "complete" else since_ms
+        self.sight.add(event.at_ms)
         self.width, self.height = event.width, event.height
         self._emitted.append(event.emitted_ms)
         while self._emitted[0] < event.emitted_ms - 2 * _FPS_MS:
@@ -130,7 +143,10 @@ class Camera:
         self.series.add(event, now_ms)
 
     def note(self, event: Shown, now_ms: float) -> None:
-        """Take a camera event, in whatever order; the same one counts once."""
+        """Take a camera event, or that there was a frame, in whatever order; the same event counts once."""
+        if event.type == "frame":
+            self.sight.add(event.at_ms)
+            return
         if event.what not in ("online", "offline", "gap") or event.emitted_ms < now_ms - 2 * HOUR_MS:
             return
         other_ms = event.captured_ms if event.until_ms is None else event.until_ms
@@ -145,6 +161,13 @@ class Camera:
         said = [what != "offline" for _, what, _, why in self._happenings if why != "removed"]
         gone = bool(self._happenings) and self._happenings[-1][3] == "removed"
         return said[-1] if said and not gone else None
+
+    def why(self) -> str | None:
+        """Why it gives no frames, as the last camera event says; None if it gives some."""
+        if self.online() is not False:
+            return None
+        reasons = [why for _, what, _, why in self._happenings if what == "offline" and why]
+        return reason_words(reasons[-1]) if reasons else None
 
     def blind(self, now_ms: float) -> list[tuple[float, float | None]]:
         """When it gave no frames within the last hour (from, until), ms; None: it still gives none."""
@@ -171,11 +194,16 @@ class Camera:
             "name": self.name,
             "online": self.online(),
             "last_event_ms": self.last_event_ms,
+            "last_frame_ms": self.last_frame_ms,
             "last_picture_ms": self.last_picture_ms,
+            "not_complete_ms": self.not_complete_ms,
+            "last_outcome": self.last_outcome,
             "fps": round(recent / (_FPS_MS / 1000), 1),
             "outcomes": dict(self.outcomes),
             "latency_ms": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95)},
+            "why": self.why(),
             "blind": self.blind(now_ms),
+            "seen": self.sight.told(now_ms - HOUR_MS),
             "width": self.width,
             "height": self.height,
         }
@@ -220,7 +248,7 @@ class Cameras:
         self.changed = True
 
     def note(self, event: Shown, now_ms: float) -> None:
-        """Take a camera event of the past, for its blindness alone."""
+        """Take an event of the past, for blindness and silence alone."""
         camera = self._of(event.camera)
         camera.last_event_ms = max(camera.last_event_ms or 0, event.at_ms)
         camera.note(event, now_ms)

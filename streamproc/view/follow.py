@@ -22,6 +22,7 @@ PROBE_S: Final = 1.0
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 4.0
 QUEUE_BYTES: Final = 16 * 2**20
+_START: Final = "start one with: streamproc broker start"
 _LIBRDKAFKA: Final = "streamproc.librdkafka"
 _TELLING: Final = ("authentication", "ssl handshake", "certificate")
 
@@ -61,15 +62,23 @@ class Pulse:
     def state(self, now_s: float) -> tuple[bool, str]:
         """Whether all is well, and one line."""
         if self._problem is not None:
-            return False, self._problem
+            return False, self._plainly(self._problem)
         silent_s = now_s - self._answered_s
         if silent_s > SILENT_S:
-            return False, f"the broker at {self._bootstrap} has not answered for {silent_s:.0f} s: is it running?"
+            return False, self._gone
         if not self._any:
             return False, f"asking the broker at {self._bootstrap}"
         for told in tuple(self._unread.values()):
-            return False, told
+            return False, self._plainly(told)
         return True, f"reading from {self._bootstrap}"
+
+    @property
+    def _gone(self) -> str:
+        """The same line through an outage, whoever notices it, and whatever the client calls it."""
+        return f"no Kafka broker answers at {self._bootstrap}: check STREAMPROC_BOOTSTRAP, or {_START}"
+
+    def _plainly(self, told: str) -> str:
+        return self._gone if told.startswith("no Kafka broker answers at ") and told.endswith(_START) else told
 
 
 class LastWords(logging.Handler):

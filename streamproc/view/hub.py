@@ -79,11 +79,13 @@ class Browser:
     Attributes:
         wake: Called when there may be something to send.
         events_skipped, pictures_skipped: Since the connection began.
+        picture_bytes: Of pictures that wait here; they are shared with other browsers.
     """
 
     wake: Callable[[], None]
     events_skipped: int = 0
     pictures_skipped: int = 0
+    picture_bytes: int = 0
     _told_skipped: tuple[int, int] = (0, 0)
     _tell_skipped_s: float = float("-inf")
     _news: dict[str, bytes] = field(default_factory=dict)
@@ -91,7 +93,6 @@ class Browser:
     _event_bytes: int = 0
     _plain: dict[str, _Plain] = field(default_factory=dict)
     _pictures: dict[PictureKey, Picture] = field(default_factory=dict)  # the next first
-    _picture_bytes: int = 0
     _away: deque[int] = field(default_factory=deque)
     _cameras: frozenset[str] | None = None
     _kinds: frozenset[str] = frozenset(PICTURE_KINDS)
@@ -102,11 +103,6 @@ class Browser:
     def event_bytes(self) -> int:
         """Of events that wait here."""
         return self._event_bytes
-
-    @property
-    def picture_bytes(self) -> int:
-        """Of pictures that wait here; they are shared with other browsers."""
-        return self._picture_bytes
 
     def tell(self, kind: str, message: bytes) -> None:
         """Something of which only the newest counts: the state of all cameras, of the broker."""
@@ -136,11 +132,11 @@ class Browser:
         before = self._pictures.get(key)
         self._pictures[key] = picture  # in the place of the older one, so that each camera has its turn
         self._seen.add(picture.camera)
-        self._picture_bytes += len(picture.message) - (len(before.message) if before else 0)
+        self.picture_bytes += len(picture.message) - (len(before.message) if before else 0)
         self.pictures_skipped += before is not None
-        while self._picture_bytes > MAX_PICTURE_BYTES and len(self._pictures) > 1:
+        while self.picture_bytes > MAX_PICTURE_BYTES and len(self._pictures) > 1:
             longest = next(iter(self._pictures))
-            self._picture_bytes -= len(self._pictures.pop(longest).message)
+            self.picture_bytes -= len(self._pictures.pop(longest).message)
             self.pictures_skipped += 1
         self.wake()
 
@@ -150,7 +146,7 @@ class Browser:
         self._kinds = frozenset(kinds)
         self._seen = {name for name in self._seen if self._cameras is None or name in self._cameras}
         self._pictures = {key: picture for key, picture in self._pictures.items() if self._wants(picture)}
-        self._picture_bytes = sum(len(picture.message) for picture in self._pictures.values())
+        self.picture_bytes = sum(len(picture.message) for picture in self._pictures.values())
 
     def got(self, count: int) -> None:
         """So many pictures were shown."""
@@ -178,7 +174,7 @@ class Browser:
             return None
         key = next(iter(self._pictures))
         picture = self._pictures.pop(key)
-        self._picture_bytes -= len(picture.message)
+        self.picture_bytes -= len(picture.message)
         self._away.append(len(picture.message))
         return Message("picture", picture.message)
 

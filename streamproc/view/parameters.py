@@ -37,7 +37,7 @@ def camera(query: Mapping[str, str]) -> str:
 
 def _optional_camera(query: Mapping[str, str]) -> str | None:
     found = query.get("camera") or None
-    if found is not None and not re.match(NAME_PATTERN, found):
+    if found is not None and not re.fullmatch(NAME_PATTERN, found):
         raise Wrong("camera: letters, digits, '.', '_' and '-', at most 100")
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from streamproc import cloudevents
-from streamproc.cloudevents import CAMERA_EVENT_TYPE
+from streamproc.cloudevents import CAMERA_EVENT_TYPE, FRAME_EVENT_TYPE
 from streamproc.errors import BadMessage
 from streamproc.evidence import Sight, look
 from streamproc.evidence.edges import edges_again
@@ -22,6 +22,7 @@ from streamproc.reader import Record
 from streamproc.settings import Settings
 from streamproc.topics import Topics, camera_partition
 from streamproc.view.bounded import BoundedReader, Budget, Gone, NotThere, Readers, TooLong
+from streamproc.view.cameras import MAX_CAMERAS
 from streamproc.view.shown import Picture, Shown, about_frame, event_of, picture_of
 
 MAX_EVENTS: Final = 500
@@ -34,6 +35,7 @@ _LARGEST_BLOCK: Final = 8000
 _AFTER: Final = 2000  # records between something that happened on a frame and the frame's own event
 _AT_RECORDS: Final = 4000
 _HOUR_RECORDS: Final = 100_000
+_SEEN_EVERY_MS: Final = 4000  # well below what counts as silence
 _ENDS: Final = 200  # records of a partition that are looked through for a camera's first and last
 
 Spans: TypeAlias = dict[int, tuple[int, int]]
@@ -44,7 +46,7 @@ class Query:
     """Which events; None is all.
 
     Attributes:
-        kind: A type, or `notable`: everything but complete frames.
+        kind: A type, or `notable`: everything but complete frames and the updates of tracks.
         label, text: Parts of them, in whatever case.
         from_ms, to_ms: Record time, both inclusive.
     """
@@ -60,7 +62,7 @@ class Query:
 
     def fits(self, event: Shown) -> bool:
         """Whether an event is one of them."""
-        if self.kind == "notable" and event.type == "frame" and event.outcome == "complete":
+        if self.kind == "notable" and not event.is_notable:
             return False
         kind = None if self.kind == "notable" else self.kind
         asked = ((self.camera, event.camera), (kind, event.type), (self.outcome, event.outcome))
@@ -199,8 +201,10 @@ class Past:
         found = [one.published_ms for one in first + last if one is not None and one.camera == camera]
         return (min(found), max(found)) if found else None
 
-    def camera_events(self, *, seconds: float) -> Iterator[Shown]:
-        """Camera events of the last seconds, oldest first within a camera; the newest records if there are too many.
+    def last_hour(self, *, seconds: float) -> Iterator[Shown]:
+        """Camera events of the last seconds, and of each camera a frame's event every four seconds, for what was seen.
+
+        Oldest first within a camera; of the newest records if there are too many.
 
         Raises:
             TooLong: Reading them takes longer than it may; those that came are right.
@@ -210,11 +214,19 @@ class Past:
             since_ms = int((time.time() - seconds) * 1000)
             spans = _spans(reader, None, since_ms, None)
             each = _HOUR_RECORDS // max(1, len(spans))
+            noted_ms: dict[tuple[int, bytes], int] = {}  # by key, of which each camera has one
             for record in reader.read({number: (max(low, high - each), high) for number, (low, high) in spans.items()}):
-                if dict(record.headers).get("ce_type") == CAMERA_EVENT_TYPE.encode():
-                    event = _shown(record)
-                    if event is not None:
-                        yield event
+                kind = dict(record.headers).get("ce_type")
+                if kind == FRAME_EVENT_TYPE.encode() and len(noted_ms) <= MAX_CAMERAS:
+                    place = (record.partition, record.key)
+                    if record.timestamp_ms < noted_ms.get(place, 0) + _SEEN_EVERY_MS:
+                        continue
+                    noted_ms[place] = record.timestamp_ms
+                elif kind != CAMERA_EVENT_TYPE.encode():
+                    continue
+                event = _shown(record)
+                if event is not None:
+                    yield event
 
     def _budget(self, *, seconds: float | None = None) -> Budget:
         return Budget(stop=self._stop) if seconds is None else Budget(seconds=seconds, stop=self._stop)

@@ -179,12 +179,12 @@ class _Run:
         return intake
 
     def _look_back(self, past: Past, loop: asyncio.AbstractEventLoop) -> None:
-        """Learn of the last hour's camera events: when each camera was blind."""
+        """Learn of the last hour: when each camera was blind, and when its frames came."""
         while not self._stop.wait(PROBE_S / 4):
             if not self._state.broker()["ok"]:
                 continue
             try:
-                for event in past.camera_events(seconds=_HOUR_S):
+                for event in past.last_hour(seconds=_HOUR_S):
                     loop.call_soon_threadsafe(self._state.cameras.note, event, self._state.now_ms())
             except TooLong as error:
                 log.info("blindness of the last hour is not known whole: %s", one_line(error))

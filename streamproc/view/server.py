@@ -36,6 +36,7 @@ STATUS: Final[tuple[tuple[type[StreamprocError], int], ...]] = (
     (BrokerError, 503),
 )
 _MAX_BODY: Final = 16 * 1024
+_LENIENT: Final = "handling=lenient"  # RFC 7240: who prefers it gets what is wrong as a value, as the page does
 _GOODBYE_S: Final = 0.4
 _json = msgspec.json.Encoder()
 
@@ -54,6 +55,15 @@ def answer(value: Any, *, status: int = 200) -> web.Response:
 def refusal(told: str, *, status: int) -> web.Response:
     """One line on what is wrong, as JSON."""
     return answer({"told": told}, status=status)
+
+
+def _gently(request: web.Request, told: str, *, status: int) -> web.Response:
+    """A refusal; with 200 and its status in `X-Status` for who prefers it, since browsers call all else an error."""
+    if _LENIENT not in request.headers.get("Prefer", ""):
+        return refusal(told, status=status)
+    response = refusal(told, status=200)
+    response.headers.update({"X-Status": str(status), "Preference-Applied": _LENIENT})
+    return response
 
 
 class Viewer:
@@ -127,7 +137,7 @@ class Viewer:
             return refusal(f"{request.method} {request.path}: {error.reason}", status=error.status)
         except StreamprocError as error:
             status = next((status for kind, status in STATUS if isinstance(error, kind)), 404)
-            return refusal(one_line(error), status=status)
+            return _gently(request, one_line(error), status=status)
         except Exception:
             log.exception("request %s failed", request.path)
             return refusal("the viewer failed at this request; its log says more", status=500)

@@ -14,6 +14,7 @@ from streamproc.errors import BadMessage
 from streamproc.model import Outcome
 from streamproc.reader import Record
 from streamproc.settings import NAME_PATTERN
+from streamproc.view.words import camera_words
 
 MAX_OBJECTS: Final = 200
 MAX_WORDS: Final = 200
@@ -77,6 +78,13 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     def is_plain(self) -> bool:
         """A frame of which there is nothing to tell but that it came."""
         return self.type == "frame" and self.outcome == "complete" and not self.objects
+
+    @property
+    def is_notable(self) -> bool:
+        """Neither a complete frame nor the update of a track, of which there is one a second."""
+        if self.type == "frame":
+            return self.outcome != "complete"
+        return (self.type, self.what) != ("track", "update")
 
 
 class _Object(msgspec.Struct):
@@ -151,7 +159,7 @@ def event_of(record: Record) -> Shown:
             shown = _of_happening(identity, kind[1], record, _happening.decode(record.value))
     except UNREADABLE as error:
         raise BadMessage("envelope", f"event: {error}") from None
-    if not (_NAME.match(shown.camera) and _NAME.match(shown.run)):
+    if not (_NAME.fullmatch(shown.camera) and _NAME.fullmatch(shown.run)):
         raise BadMessage("envelope", f"event of camera {shown.camera[:120]!r}, run {shown.run[:120]!r}")
     return shown
 
@@ -223,10 +231,9 @@ def _of_camera(identity: str, record: Record, data: _CameraEvent) -> Shown:
     gap = data.what == "gap"
     from_ms = _number(data.data.get("from_ns")) if gap else None
     to_ms = _number(data.data.get("to_ns")) if gap else None
-    if data.what == "online" and (down_s := _number(data.data.get("down_s"))):
+    down_s = _number(data.data.get("down_s"))
+    if data.what == "online" and down_s and data.data.get("again") is not False:  # the first time it was not lost
         from_ms = data.at_ns - down_s * 1e9
-    plain = {name: value for name, value in data.data.items() if isinstance(value, str | int | float)}
-    told = " ".join(f"{_short(name)}={_short(value)}" for name, value in list(plain.items())[:8])
     return Shown(
         id=identity,
         type="camera",
@@ -239,7 +246,7 @@ def _of_camera(identity: str, record: Record, data: _CameraEvent) -> Shown:
         at_ms=record.timestamp_ms,
         what=data.what,
         subject=_short(data.data.get("reason") or ""),
-        text=_short(f"camera {data.what} {told}".rstrip()),
+        text=_short(camera_words(data.what, data.data)),
         until_ms=None if to_ms is None else to_ms / 1e6,
     )
 
@@ -314,7 +321,7 @@ def picture_of(record: Record) -> Picture:
     if found is None or found[1] not in PICTURE_KINDS or content_type not in PICTURE_TYPES or not record.value:
         raise BadMessage("envelope", "no picture of streamproc")
     key, kind = found
-    if not (_NAME.match(key.camera) and _NAME.match(key.run)):
+    if not (_NAME.fullmatch(key.camera) and _NAME.fullmatch(key.run)):
         raise BadMessage("envelope", f"picture of camera {key.camera[:120]!r}, run {key.run[:120]!r}")
     about = about_frame(
         camera=key.camera,

@@ -18,6 +18,7 @@ from intervaltree import IntervalTree
 
 from streamproc.agents.transport import Consumer
 from streamproc.errors import BrokerError
+from streamproc.lag import Standing
 from tests.agents.test_commits import TILES
 
 
@@ -271,3 +272,24 @@ def test_whatever_is_dropped_each_record_is_delivered_once_and_in_order(steps: l
         assert set(reading.delivered) == set(log)
 
     asyncio.run(main())
+
+
+def test_where_a_partition_stands_is_known_without_asking_or_not_at_all() -> None:
+    consumer = Reading([], committed=0).consumer
+
+    def fetches(end: int | None, heard_ms: int | None) -> None:
+        fetching = SimpleNamespace(last_poll_timestamp=lambda _tp: heard_ms)
+        consumer._thread = SimpleNamespace(highwater=lambda _tp: end, _ensure_consumer=lambda: fetching)
+
+    fetches(None, None)
+    assert consumer.standing(TILES) is None, "the broker has told nothing"
+    fetches(9, 12_500)
+    assert consumer.standing(TILES) == Standing(next=0, end=9, heard_s=12.5, since_s=None)
+    consumer._next[TILES], consumer.read_at[TILES] = 4, 11.0
+    assert consumer.standing(TILES) == Standing(next=4, end=9, heard_s=12.5, since_s=11.0)
+
+    def given_up(_tp: Any) -> int:
+        raise AssertionError("Partition is not assigned")
+
+    consumer._thread = SimpleNamespace(highwater=given_up)
+    assert consumer.standing(TILES) is None

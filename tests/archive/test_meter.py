@@ -5,9 +5,11 @@ from __future__ import annotations
 from streamproc.archive.index import Gap
 from streamproc.archive.meter import ArchiveMeter
 from streamproc.archive.session import TopicRun
+from streamproc.lag import Standing
 from streamproc.metrics import Metrics
 
 TOPIC = {"topic": "t.tiles"}
+READER = {"topic": "t.tiles", "reader": "archive"}
 
 
 class Shown:
@@ -60,11 +62,25 @@ def test_records_that_retention_took_are_missing_and_gaps_that_never_were_record
     assert shown.at(102, "archive_missing_records_total") == 11
 
 
+def standing(next_offset: int, end: int, heard_s: float, since_s: float | None = None) -> Standing:
+    return Standing(next=next_offset, end=end, heard_s=1_000_000.0 + heard_s, since_s=since_s and 1_000_000.0 + since_s)
+
+
 def test_lag_is_told_in_records_and_seconds_and_what_is_held_in_bytes() -> None:
     shown = Shown()
-    shown.one.behind, shown.one.read_ms, shown.one.held_bytes = 7, 1_000_090_000, 4096
-    assert shown.at(100, "consumer_lag_records") == 7
-    assert shown.at(100, "consumer_lag_seconds") == 10
+    shown.one.standings, shown.one.held_bytes = {0: standing(3, 10, 100, 90), 1: standing(5, 6, 100, 99)}, 4096
+    assert shown.at(100, "consumer_lag_records", READER) == 8
+    assert shown.at(100, "consumer_lag_seconds", READER) == 10
     assert shown.at(100, "buffer_bytes", {"buffer": "archive"}) == 4096
-    shown.one.behind = 0
-    assert shown.at(200, "consumer_lag_seconds") == 0
+    shown.one.standings = {0: standing(10, 10, 200, 100), 1: standing(6, 6, 200, 100)}
+    assert shown.at(200, "consumer_lag_records", READER) == 0
+    assert shown.at(200, "consumer_lag_seconds", READER) == 0
+
+
+def test_a_burst_after_a_pause_is_no_older_than_the_end_of_the_pause() -> None:
+    shown = Shown()
+    shown.one.standings = {0: standing(10, 10, 147, 100)}
+    assert shown.at(147, "consumer_lag_seconds", READER) == 0
+    shown.one.standings = {0: standing(10, 50, 148, 100)}
+    assert shown.at(148, "consumer_lag_seconds", READER) == 1
+    assert shown.at(160, "consumer_lag_seconds", READER) == 13, "also while nothing is read: the broker is away"

@@ -19,7 +19,7 @@ from compose.__main__ import app as compose_app
 from compose.image_names import IMAGES, PYTHON, files
 from compose.pick import main as pick_main
 from compose.pick import picked
-from compose.services import read_project, variables_of
+from compose.services import read_project
 from compose.up import PROGRAMS
 from dashboards.make import DASHBOARDS
 from streamproc.broker.jars import KAFKA_VERSION
@@ -93,12 +93,21 @@ def test_ports_and_paths_are_those_of_the_code() -> None:
 
 
 def test_ports_are_published_on_loopback_alone_and_each_can_be_chosen() -> None:
-    variables = variables_of(TEXT)
+    variables = dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", TEXT))
     for name, service in SERVICES.items():
         for port in RAW["services"][name].get("ports", ()):
             assert port.startswith(f"127.0.0.1:${{{name.upper()}_PORT:-")
         if service.ports:
             assert variables[f"{name.upper()}_PORT"] == str(service.ports[0][0])
+
+
+def test_the_camera_starts_when_the_workers_are_ready_and_tiles_are_kept_in_bounds() -> None:
+    assert SERVICES["camera"].depends_on["worker"] == "service_healthy"
+    assert RAW["services"]["worker"].get("healthcheck") is None  # the image's own, which asks /readyz
+    for service in OURS.values():
+        assert service.environment["STREAMPROC_TILES_KEPT_BYTES"] == str(2**30)
+    more = read_project(TEXT, {"STREAMPROC_TILES_KEPT_BYTES": str(2**33)}).services["topics"]
+    assert more.environment["STREAMPROC_TILES_KEPT_BYTES"] == str(2**33)
 
 
 def test_what_listens_on_all_addresses_of_its_container_wants_a_token() -> None:
@@ -272,7 +281,7 @@ def test_make_sets_up_what_is_needed_and_runs_the_commands() -> None:
     text = (ROOT / "Makefile").read_text()
     assert "compose/pick.py requirements.lock compose/requirements/up.names" in text
     for command in ("up", "down"):
-        assert f"python -m compose {command}\n" in text
+        assert f"python -m compose {command}" in text
         assert {one.name or one.callback.__name__ for one in compose_app.registered_commands if one.callback} >= {
             command
         }

@@ -218,3 +218,24 @@ def test_the_operator_has_the_alerts_of_prometheus_and_asks_every_pod() -> None:
         labels = one["spec"]["template"]["metadata"]["labels"]
         asked = labels[part_of["key"]] in part_of["values"] and labels[but["key"]] not in but["values"]
         assert asked is (name != "topics")
+
+
+def test_the_overlay_of_the_docs_tells_keda_what_it_tells_the_settings() -> None:
+    """`kustomize` is not asked: each path of the patch is walked in each ScaledObject, as JSON 6902 has it."""
+    text = (Path(__file__).parent.parent.parent / "docs" / "kubernetes.md").read_text()
+    (block,) = re.findall(r"```yaml\n(# kustomization.yaml\n.*?)```", text, re.DOTALL)
+    overlay = yaml.safe_load(block)
+    (generated,) = overlay["configMapGenerator"]
+    said = dict(one.split("=", 1) for one in generated["literals"])
+    (patch,) = overlay["patches"]
+    assert patch["target"] == {"kind": "ScaledObject"}
+    values = {one["path"]: one["value"] for one in yaml.safe_load(patch["patch"])}
+    for one in SCALED.values():
+        for path in values:
+            node: Any = one
+            for step in path.strip("/").split("/"):
+                node = node[int(step)] if isinstance(node, list) else node[step]
+    assert values == {
+        "/spec/triggers/0/metadata/bootstrapServers": said["STREAMPROC_BOOTSTRAP"],
+        "/spec/maxReplicaCount": int(said["STREAMPROC_PARTITIONS"]),
+    }

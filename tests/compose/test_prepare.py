@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from compose.plan import Local, processes_of
-from compose.prepare import adapted, camera_list, camera_toml, child_variables, pipeline_file
+from compose.prepare import adapted, bound_told, camera_list, camera_toml, child_variables, pipeline_file
 from compose.services import read_project
 from producers.cameras_file import read_cameras
 from streamproc.errors import PipelineError, SettingError, UsageError
@@ -39,7 +39,15 @@ def test_files_are_named_by_their_whole_path_and_the_builtin_camera_has_a_pace(
     assert f'source = "{tmp_path}/*.png"' in camera_toml("*.png", name="a", fps="")
     assert 'source = "synthetic:640x480"' in camera_toml("synthetic:640x480", name="a", fps="")
     assert "fps = 10" in camera_toml("builtin", name="a", fps="")
-    assert "fps" not in camera_toml("rtsp://a/b", name="a", fps="")
+    for live in ("rtsp://a/b", "http://a/mjpeg", "synthetic:640x480", "/dev/null"):
+        assert "fps = 10" in camera_toml(live, name="a", fps="")
+        assert "fps = 25" in camera_toml(live, name="a", fps="25")
+        assert "at most 10 frames a second" in (bound_told({"SOURCE": live}) or "")
+    for film in ("film é.mp4", "https://a/film.MP4?x=1"):
+        assert "fps" not in camera_toml(film, name="a", fps="")  # it would only be slower
+        assert bound_told({"SOURCE": film}) is None
+    assert bound_told({}) is None
+    assert bound_told({"SOURCE": "rtsp://a/b", "FPS": "25"}) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from compose.running_state import STATE, State, alone, bring_down, read_state, state_of_ours
+from compose.running_state import (
+    LOCK,
+    STATE,
+    State,
+    alone,
+    bring_down,
+    data_folder,
+    kept_bytes,
+    read_state,
+    remove_kept,
+    state_of_ours,
+)
 from streamproc.broker.processes import Process, born
 from streamproc.errors import UsageError
 
@@ -40,6 +52,29 @@ def test_what_one_that_was_killed_left_behind_is_ended(tmp_path: Path) -> None:
         with alone(tmp_path) as broker_left:
             assert broker_left
             assert child.wait(timeout=5) != 0
+
+
+def test_a_start_that_is_refused_does_not_forget_the_broker_that_was_left(tmp_path: Path) -> None:
+    dead = Process(pid=os.getpid(), born="of another time")
+    State(process=dead, viewer=None, own_broker=True, others=()).write(tmp_path)
+    with alone(tmp_path) as broker_left:
+        assert broker_left  # and is not taken over, for the start is refused
+    with alone(tmp_path) as broker_left:
+        assert broker_left
+        state_of_ours((), viewer=None, own_broker=True).write(tmp_path)  # taken over
+    with alone(tmp_path) as broker_left:
+        assert not broker_left
+
+
+def test_what_is_kept_is_counted_and_deleted_when_nothing_runs(tmp_path: Path) -> None:
+    folder = data_folder()
+    (folder / "logs").mkdir(parents=True)
+    (folder / "logs" / "camera.log").write_bytes(b"x" * 100_000)
+    assert 100_000 <= kept_bytes(folder) < 200_000
+    with alone(folder), pytest.raises(UsageError, match="being started"):
+        remove_kept(folder)
+    assert "logs and volumes are removed: 0.0 GB" in remove_kept(folder)
+    assert [one.name for one in folder.iterdir()] == [LOCK]
 
 
 def test_down_ends_the_one_that_runs(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compose.services import Restart, in_order, read_project, variables_of
+from compose.services import Restart, in_order, read_project
 from streamproc.errors import UsageError
 
 
@@ -92,7 +92,3 @@ def test_services_start_after_those_they_need_and_a_circle_is_refused() -> None:
     assert [sorted(service.name for service in step) for step in steps] == [["a"], ["b", "d"], ["c"]]
     with pytest.raises(UsageError, match="a, b wait for one another"):
         in_order(read_project(needing(a="b", b="a"), {}).services.values())
-
-
-def test_variables_are_listed_with_their_defaults() -> None:
-    assert variables_of("${A:-1} ${B} $$C ${A:-1}") == {"A": "1", "B": ""}

@@ -13,15 +13,18 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compose.plan import HOST
+from compose.plan import HOST, LocalProcess
 from compose.running_state import data_folder, read_state
-from compose.services import Service
-from compose.up import Up, answers, has_picture, require_free_ports
+from compose.services import Restart, Service
+from compose.up import Up, _of_lost_port, require_free_ports
+from compose.viewer_client import Viewer, answers
+from streamproc.broker import LocalCluster
 from streamproc.broker.ports import choose_ports
 from streamproc.errors import UsageError
 from streamproc.settings import Settings
@@ -55,15 +58,58 @@ def test_two_services_at_one_port_are_refused() -> None:
 
 
 def test_a_variable_that_cannot_be_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    for said, told in (({"WORKERS": "many"}, "replicas 'many'"), ({"VIEWER_PORT": "0"}, "each 1 to 65535")):
+    for said, told in (
+        ({"WORKERS": "many"}, "^WORKERS=many: give a number from 1 to 64"),
+        ({"WORKERS": "0"}, "^WORKERS=0: give a number from 1 to 64"),
+        ({"VIEWER_PORT": "99999"}, "^VIEWER_PORT=99999: give a port from 1 to 65535"),
+        ({"PROMETHEUS_PORT": "0"}, "^PROMETHEUS_PORT=0: give a port"),
+        ({"COMPOSE_PROFILES": "sink,snik"}, "^COMPOSE_PROFILES=sink,snik: there is no snik; .* archive and sink"),
+    ):
         with pytest.raises(UsageError, match=told):
             Up(said, tmp_path, told=lambda _: None)
 
 
+@pytest.mark.parametrize("profiles", ["snik", "sink,snik"])
+def test_make_refuses_a_profile_that_there_is_not_before_it_installs_anything(profiles: str) -> None:
+    done = subprocess.run(
+        ["make", "-n", "up", f"COMPOSE_PROFILES={profiles}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "there is no snik; there are archive and sink" in done.stderr
+    assert not done.stdout
+
+
 def test_a_viewer_that_is_away_or_has_nothing_has_no_picture() -> None:
     (port,) = choose_ports(0, 1)
+    viewer = Viewer(f"http://{HOST}:{port}")
     assert not answers(f"http://{HOST}:{port}/readyz")
-    assert not has_picture(f"http://{HOST}:{port}")
+    assert not viewer.shows("gate", 0)
+    assert (viewer.cameras(), viewer.happenings("gate")) == ([], [])
+
+
+def test_who_lost_the_viewers_port_is_told_that_the_address_is_anothers_now() -> None:
+    never = Restart(after_success=False, at_most=0)
+    with taken() as port:
+        viewer = LocalProcess(
+            name="viewer",
+            service="viewer",
+            argv=("true",),
+            environment={},
+            restart=never,
+            grace_s=1,
+            url=f"http://{HOST}:{port}",
+        )
+        told = _of_lost_port(viewer)
+    assert told is not None
+    assert f"port {port} now belongs to another program" in told
+    assert f"make up VIEWER_PORT={port + 1}" in told
+    assert _of_lost_port(viewer) is None  # it is free again
+    assert _of_lost_port(replace(viewer, url=None)) is None
 
 
 class Command:
@@ -111,7 +157,7 @@ def test_make_up_shows_pictures_mends_what_dies_and_leaves_nothing_behind(
     new_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
     settings = new_settings()
-    viewer_port, prometheus_port = choose_ports(0, 2)
+    viewer_port, prometheus_port, grafana_port = choose_ports(0, 3)
     environment = {
         **os.environ,
         "STREAMPROC_BOOTSTRAP": settings.bootstrap,
@@ -122,6 +168,7 @@ def test_make_up_shows_pictures_mends_what_dies_and_leaves_nothing_behind(
         "WORKERS": "1",
         "VIEWER_PORT": str(viewer_port),
         "PROMETHEUS_PORT": str(prometheus_port),
+        "GRAFANA_PORT": str(grafana_port),
     }
     up = Command(environment, "up", "--json")
     try:
@@ -162,6 +209,55 @@ def test_make_up_shows_pictures_mends_what_dies_and_leaves_nothing_behind(
         if up.process.poll() is None:
             os.kill(up.process.pid, signal.SIGTERM)
             up.ended(timeout_s=60)
+
+
+@pytest.mark.kafka
+def test_an_own_broker_is_started_mended_taken_over_by_the_next_and_ended(tmp_path: Path) -> None:
+    viewer_port, prometheus_port, grafana_port = choose_ports(0, 3)
+    environment = {
+        **os.environ,
+        "SOURCE": "rtsp://127.0.0.1:9/none",  # the port `discard`, where nobody listens
+        "CAMERA": "gate",
+        "WORKERS": "1",
+        "VIEWER_PORT": str(viewer_port),
+        "PROMETHEUS_PORT": str(prometheus_port),
+        "GRAFANA_PORT": str(grafana_port),
+    }
+    cluster = LocalCluster()
+    up = Command(environment, "up", "--json")
+    try:
+        assert up.process.stdout is not None
+        line = up.process.stdout.readline()
+        assert line, up.told
+        assert (json.loads(line)["first_picture_s"], json.loads(line)["unseen"]) == (None, ["gate"])
+        assert "at most 10 frames a second" in up.told
+        assert "camera gate: refuses the connection" in up.told
+        (node,) = cluster.status().nodes
+
+        os.kill(node.pid, signal.SIGKILL)
+        wait_until(lambda: "kafka ended after" in up.told, "it is told", timeout_s=10)
+        wait_until(lambda: "kafka runs again at" in up.told, "it is back", timeout_s=40)
+        (again,) = cluster.status().nodes
+        assert (again.port, again.alive) == (node.port, True)
+
+        os.kill(up.process.pid, signal.SIGKILL)
+        up.ended(timeout_s=10)
+        refused = Command({**environment, "WORKERS": "0"}, "up")
+        assert refused.ended(timeout_s=40) == 2
+        assert "WORKERS=0: give a number" in refused.told
+        assert cluster.status().state == "running"
+
+        down = Command(environment, "down", "--clean")
+        assert down.ended(timeout_s=40) == 0, down.told
+        assert cluster.status().state == "stopped"
+        assert not (cluster.folder / "broker-1").exists()
+        assert not (data_folder() / "logs").exists()
+        assert read_state(data_folder()) is None
+    finally:
+        if up.process.poll() is None:
+            os.kill(up.process.pid, signal.SIGTERM)
+            up.ended(timeout_s=60)
+        cluster.stop(graceful_s=0)
 
 
 def _command_line(pid: int) -> str:

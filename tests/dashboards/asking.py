@@ -18,9 +18,13 @@ from typing import Any
 
 import yaml
 
+from dashboards.prometheus import Timing
+from dashboards.rules import text
 from streamproc.broker.ports import choose_ports
 
 READY_S = 30.0
+SHORT = Timing(interval_s=1, settle_s=40, balance_s=60, scale=1 / 120)
+"""The shipped rules, for runs of a minute."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,11 +84,13 @@ def prometheus(folder: Path, ports: Mapping[str, int], *, scrape: str = "1s") ->
     assert binary is not None
     (port,) = choose_ports(0, 1)
     targets = [{"targets": [f"127.0.0.1:{number}"], "labels": {"instance": name}} for name, number in ports.items()]
+    (folder / "streamproc.rules.yml").write_text(text(SHORT))
     file = folder / "prometheus.yml"
     file.write_text(
         yaml.safe_dump(
             {
-                "global": {"scrape_interval": scrape, "scrape_timeout": scrape},
+                "global": {"scrape_interval": scrape, "scrape_timeout": scrape, "evaluation_interval": scrape},
+                "rule_files": ["streamproc.rules.yml"],
                 "scrape_configs": [{"job_name": "streamproc", "static_configs": targets}],
             }
         )

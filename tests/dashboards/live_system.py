@@ -26,7 +26,7 @@ from streamproc.publisher import Publisher
 from streamproc.settings import Settings
 from streamproc.topics import Topics
 from tests.cameras.mjpeg import MjpegCamera
-from tests.cameras.tls import certificate
+from tests.certificates import certificate
 from tests.cli import Running, started
 from tests.dashboards.asking import Prometheus, prometheus
 

@@ -1,120 +1,44 @@
 """What the alerts are asked in `promtool test rules`: a pipeline in health, and one thing that is different.
 
-`python -m tests.dashboards.rule_cases` writes `dashboards/streamproc.rules-test.yml`. Series are in promtool's words:
-`0+150x160` begins at 0 and grows by 150 each quarter of a minute, `_x4` is four scrapes without an answer.
+`python -m tests.dashboards.rule_cases` writes `dashboards/streamproc.rules-test.yml`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
-from dashboards.rules import FILE
+from dashboards.rules import FILE, rules
+from tests.dashboards.gone_cases import GONE_CASES
+from tests.dashboards.rule_series import (
+    AGGREGATE,
+    ALL,
+    COUNT,
+    ENDED,
+    EXPIRED,
+    EXTRACT,
+    FAST,
+    FEATURES,
+    HEALTHY,
+    LAG,
+    LAG_S,
+    OPEN,
+    PRODUCER,
+    PUBLISHED,
+    REPLAYED,
+    SINK,
+    STEPS,
+    Case,
+    archive,
+    gap,
+    of,
+    start,
+    up,
+)
 
 TEST_FILE: Final = FILE.with_name("streamproc.rules-test.yml")
-STEPS: Final = 200  # of a quarter of a minute
-PRODUCER: Final = 'job="ingest",instance="p"'
-EXTRACT: Final = 'job="workers",instance="e"'
-AGGREGATE: Final = 'job="workers",instance="a"'
-SINK: Final = 'job="sinks",instance="s"'
-
-HEALTHY: Final[Mapping[str, str]] = {
-    **{f"up{{{one}}}": f"1x{STEPS}" for one in (PRODUCER, EXTRACT, AGGREGATE, SINK)},
-    **{f"streamproc_build_info{{{one}}}": f"1x{STEPS}" for one in (PRODUCER, EXTRACT, AGGREGATE, SINK)},
-    **{f"process_start_time_seconds{{{one}}}": f"0x{STEPS}" for one in (PRODUCER, EXTRACT, AGGREGATE, SINK)},
-    f'streamproc_camera_up{{{PRODUCER},camera="gate"}}': f"1x{STEPS}",
-    f'streamproc_frames_published_total{{{PRODUCER},camera="gate"}}': f"0+150x{STEPS}",
-    f'streamproc_frames_failed_total{{{PRODUCER},camera="gate"}}': f"0x{STEPS}",
-    f'streamproc_frames_dropped_total{{{PRODUCER},camera="gate",reason="fps"}}': f"0+75x{STEPS}",
-    f'streamproc_frames_dropped_total{{{PRODUCER},camera="gate",reason="drop-oldest"}}': f"0x{STEPS}",
-    f'streamproc_camera_lost_total{{{PRODUCER},camera="gate",reason="timeout"}}': f"0x{STEPS}",
-    f"streamproc_camera_events_lost_total{{{PRODUCER}}}": f"0x{STEPS}",
-    f'streamproc_buffer_bytes{{{PRODUCER},buffer="producer"}}': f"100x{STEPS}",
-    f'streamproc_buffer_limit_bytes{{{PRODUCER},buffer="producer"}}': f"1000x{STEPS}",
-    f'streamproc_buffer_bytes{{{EXTRACT},buffer="references"}}': f"1000x{STEPS}",
-    f'streamproc_buffer_limit_bytes{{{EXTRACT},buffer="references"}}': f"1000x{STEPS}",
-    f'streamproc_consumer_lag_seconds{{{EXTRACT},topic="streamproc.tiles"}}': f"0x{STEPS}",
-    f'streamproc_consumer_lag_records{{{EXTRACT},topic="streamproc.tiles"}}': f"0x{STEPS}",
-    f'streamproc_consumer_lag_seconds{{{AGGREGATE},topic="streamproc.features"}}': f"0x{STEPS}",
-    f'streamproc_consumer_lag_records{{{AGGREGATE},topic="streamproc.features"}}': f"0x{STEPS}",
-    f'streamproc_deadletters_total{{{EXTRACT},stage="extract",reason="decode"}}': f"0x{STEPS}",
-    f"streamproc_rebalances_total{{{EXTRACT}}}": f"2x{STEPS}",
-    f"streamproc_open_frames{{{AGGREGATE}}}": f"2x{STEPS}",
-    f'streamproc_frames_total{{{AGGREGATE},camera="gate",outcome="complete"}}': f"0+150x{STEPS}",
-    f'streamproc_frames_total{{{AGGREGATE},camera="gate",outcome="expired"}}': f"0x{STEPS}",
-    f'streamproc_event_latency_seconds_bucket{{{AGGREGATE},camera="gate",le="1.0"}}': f"0+150x{STEPS}",
-    f'streamproc_event_latency_seconds_bucket{{{AGGREGATE},camera="gate",le="+Inf"}}': f"0+150x{STEPS}",
-    f'streamproc_event_latency_seconds_count{{{AGGREGATE},camera="gate"}}': f"0+150x{STEPS}",
-    f'streamproc_sink_events_total{{{SINK},kind="jsonl",outcome="refused"}}': f"0x{STEPS}",
-    f'streamproc_sink_retries_total{{{SINK},kind="jsonl"}}': f"0x{STEPS}",
-    f'streamproc_disk_free_bytes{{{SINK},kind="sink"}}': f"700x{STEPS}",
-    f'streamproc_disk_size_bytes{{{SINK},kind="sink"}}': f"1000x{STEPS}",
-    f'streamproc_certificate_end_timestamp_seconds{{{EXTRACT},kind="ca"}}': f"31536000x{STEPS}",
-    f'streamproc_replay_frames_total{{{PRODUCER},source="log",target="same"}}': f"0x{STEPS}",
-}
-
-PUBLISHED: Final = f'streamproc_frames_published_total{{{PRODUCER},camera="gate"}}'
-ENDED: Final = f'streamproc_frames_total{{{AGGREGATE},camera="gate",outcome="complete"}}'
-EXPIRED: Final = f'streamproc_frames_total{{{AGGREGATE},camera="gate",outcome="expired"}}'
-OPEN: Final = f"streamproc_open_frames{{{AGGREGATE}}}"
-LAG_S: Final = f'streamproc_consumer_lag_seconds{{{EXTRACT},topic="streamproc.tiles"}}'
-LAG: Final = f'streamproc_consumer_lag_records{{{EXTRACT},topic="streamproc.tiles"}}'
-FEATURES: Final = f'streamproc_consumer_lag_records{{{AGGREGATE},topic="streamproc.features"}}'
-FAST: Final = f'streamproc_event_latency_seconds_bucket{{{AGGREGATE},camera="gate",le="1.0"}}'
-ALL: Final = f'streamproc_event_latency_seconds_bucket{{{AGGREGATE},camera="gate",le="+Inf"}}'
-COUNT: Final = f'streamproc_event_latency_seconds_count{{{AGGREGATE},camera="gate"}}'
-
-
-def up(one: str) -> str:
-    """The series of a target that is scraped."""
-    return f"up{{{one}}}"
-
-
-def info(one: str) -> str:
-    """That of a process's version."""
-    return f"streamproc_build_info{{{one}}}"
-
-
-def start(one: str) -> str:
-    """That of a process's start."""
-    return f"process_start_time_seconds{{{one}}}"
-
-
-def of(one: str) -> dict[str, str]:
-    """All series of a process in health, but that it is scraped."""
-    return {name: values for name, values in HEALTHY.items() if one in name and not name.startswith("up{")}
-
-
-def gap(one: str, first: int, last: int) -> dict[str, str]:
-    """A process that is not reached for some scrapes, and counts on meanwhile."""
-    return {
-        up(one): f"1x{first} 0x{last - first - 1} 1x{STEPS - last}",
-        **{name: _with_gap(values, first, last) for name, values in of(one).items()},
-    }
-
-
-def _with_gap(values: str, first: int, last: int) -> str:
-    begin, _, growth = values.rpartition("x")[0].partition("+")
-    at, by = int(begin), int(growth or 0)
-    ends = at + by * (last + 1)
-    return f"{at}+{by}x{first} stale _x{last - first - 1} {ends}+{by}x{STEPS - last}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One test.
-
-    Attributes:
-        changes: Series that are not as in health; None: there is no such series.
-        alerts: What is told, by minute: names with `*` while they only wait.
-    """
-
-    name: str
-    changes: Mapping[str, str | None] = field(default_factory=dict)
-    alerts: Mapping[int, set[str]]
 
 
 QUIET: Final[Mapping[int, set[str]]] = {minute: set() for minute in (1, 5, 10, 15, 20, 24)}
@@ -207,20 +131,20 @@ CASES: Final = (
     Case(
         name="a producer that cannot be scraped for four minutes, and counts on",
         changes=gap(PRODUCER, 20, 36),
-        alerts={8: {"StreamprocTargetDown"}, **{minute: set() for minute in (10, 14, 22, 23, 24, 25, 26)}},
+        alerts={
+            8: {"StreamprocTargetDown", "StreamprocIngestGone"},
+            **{minute: set() for minute in (10, 14, 22, 23, 24, 25, 26)},
+        },
     ),
     Case(
-        name="a replay of the camera into the same topics: more outcomes than published, all of them late",
-        changes={
-            f'streamproc_replay_frames_total{{{PRODUCER},source="log",target="same"}}': "0x10 0+300x30 9000x160",
-            **dict.fromkeys((ENDED, ALL, COUNT), "0+150x11 2100+450x29 15300+150x158"),
-        },
+        name="a replay of the camera into the same topics: more outcomes than published, their latency is not counted",
+        changes={REPLAYED: "0x10 0+300x30 9000x160", ENDED: "0+150x11 2100+450x29 15300+150x158"},
         alerts=QUIET,
     ),
     Case(
         name="a replay whose last frames never end",
         changes={
-            f'streamproc_replay_frames_total{{{PRODUCER},source="log",target="same"}}': "0x10 0+300x20 6000x170",
+            REPLAYED: "0x10 0+300x20 6000x170",
             PUBLISHED: "0+150x20 3000x180",
             ENDED: "0+150x11 2100+450x8 6000+300x8 8550x172",
             OPEN: f"0x{STEPS}",
@@ -358,8 +282,27 @@ CASES: Final = (
     Case(
         name="records are about to be deleted unread",
         changes={LAG_S: "0x8 1900x192"},
-        alerts={3: {"StreamprocLagNearRetention", "StreamprocLagGrowing*"}},
+        alerts={
+            3: {"StreamprocLagNearRetention*", "StreamprocLagGrowing*"},
+            5: {"StreamprocLagNearRetention", "StreamprocLagGrowing"},
+        },
     ),
+    Case(
+        name="a single scrape says that a reader is hours behind",
+        changes={LAG_S: "0x19 7200 0x180"},
+        alerts={4: set(), 5: {"StreamprocLagNearRetention*", "StreamprocLagGrowing*"}, 6: set(), 7: set()},
+    ),
+    Case(
+        name="an archive of the same topics is behind, and no worker is",
+        changes={**archive(lag_s="0x8 0+60x192", lag="0+50x200"), ENDED: "0+150x20 3000x180"},
+        alerts={
+            2: set(),
+            6: {"StreamprocLagGrowing"},
+            9: {"StreamprocLagGrowing", "StreamprocFramesLost"},
+            12: {"StreamprocLagGrowing", "StreamprocLagNearRetention", "StreamprocFramesLost"},
+        },
+    ),
+    *GONE_CASES,
     # --- latency -------------------------------------------------------------------------------------------------
     Case(
         name="half of the frames are late",
@@ -368,6 +311,15 @@ CASES: Final = (
             5: set(),
             10: {"StreamprocLatencyBurnFast", "StreamprocLatencyBurnSlow*"},
         },
+    ),
+    Case(
+        name="half of the live frames are late while twice as many are replayed",
+        changes={
+            FAST: "0+150x20 3000+75x180",
+            REPLAYED: f"0+300x{STEPS}",
+            ENDED: f"0+450x{STEPS}",
+        },
+        alerts={5: set(), 10: {"StreamprocLatencyBurnFast", "StreamprocLatencyBurnSlow*"}},
     ),
     Case(
         name="four of a hundred frames are late",
@@ -398,13 +350,15 @@ def as_test(cases: Sequence[Case], *, file: str) -> str:
     made: dict[str, Any] = {
         "rule_files": [file],
         "evaluation_interval": "15s",
+        "group_eval_order": [group.name for group in rules()],
         "tests": [_test(case) for case in cases],
     }
     return yaml.safe_dump(made, sort_keys=False, width=140, allow_unicode=True)
 
 
 def _test(case: Case) -> dict[str, Any]:
-    series = {name: values for name, values in {**HEALTHY, **case.changes}.items() if values is not None}
+    healthy = HEALTHY if not case.hours else {name: _for(case.hours, values) for name, values in HEALTHY.items()}
+    series = {name: values for name, values in {**healthy, **case.changes}.items() if values is not None}
     return {
         "name": case.name,
         "interval": "15s",
@@ -424,6 +378,10 @@ def _test(case: Case) -> dict[str, Any]:
             for minute, names in sorted(case.alerts.items())
         ],
     }
+
+
+def _for(hours: int, values: str) -> str:
+    return f"{values.rpartition('x')[0]}x{hours * 240}"
 
 
 def _state(name: str) -> str:

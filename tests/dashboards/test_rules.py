@@ -17,7 +17,8 @@ from dashboards.recording import COUNTED
 from dashboards.rules import FILE, rules, text
 from streamproc.metrics import Metrics
 from tests.dashboards import rule_cases
-from tests.dashboards.rule_cases import CASES, TEST_FILE, Case
+from tests.dashboards.rule_cases import CASES, TEST_FILE
+from tests.dashboards.rule_series import Case
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "alerts.md"
 DEFINED = {one.name: one for one in Metrics().definitions}

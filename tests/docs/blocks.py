@@ -8,12 +8,13 @@
 | toml | parsed by what reads such a file: a pipeline, a list of cameras, settings, a package |
 | json | parsed; an event, by its schema |
 | yaml | parsed |
+| promql | its series exist; checked by `promtool` where that is installed |
 | mermaid | drawn |
-| console, text | shown only |
+| text | shown only: what is printed, never what is typed (`commands_hidden`) |
 
 In a comment right above a block, `not run: KIND, why` says that it cannot be run here; the kinds are `KINDS`.
 `file: NAME` writes the block into the folder before the page is run. Lines that install or start what the tests have
-are left out of a block that is run: `LEFT_OUT`.
+are left out of a block that is run: `LEFT_OUT`. A block of which nothing else is left must say why it is not run.
 """
 
 from __future__ import annotations
@@ -35,8 +36,14 @@ KINDS: Final = {
     "installs": "installs packages",
     "part": "is a part of something, shown to be explained",
 }
-LANGUAGES: Final = frozenset({"sh", "python", "sql", "toml", "json", "yaml", "mermaid", "console", "text", "promql"})
+LANGUAGES: Final = frozenset({"sh", "python", "sql", "toml", "json", "yaml", "mermaid", "text", "promql"})
 RUN: Final = frozenset({"sh", "python", "sql"})
+COMMAND: Final = re.compile(
+    r"\s*(?:\$ |(?:\w+=\S* +)*(?:sudo +)?(?:\.venv/bin/)?(?:streamproc|python3?|make|docker|kubectl|kustomize|helm|pip"
+    r"|git|curl|promtool|prometheus(?= --)|export|openssl|ffmpeg|pytest|apt-get|kafka-[a-z-]+)(?: |$))"
+    r"(?!.*\[OPTIONS\]$)"
+)
+"""A line that is typed. `streamproc events [OPTIONS]` is not: that is how a synopsis is written."""
 LEFT_OUT: Final = re.compile(
     r"git clone |cd streamproc\b|\. \.venv|make\b|pip install |python3 -m venv |streamproc broker (start|stop)\b"
 )
@@ -118,6 +125,26 @@ def typed(block: Block) -> str:
     """What is run of a shell block: a line that is left out becomes nothing."""
     lines = [":" if LEFT_OUT.match(line) else line for line in block.text.splitlines()]
     return "\n".join(lines) + "\n"
+
+
+def left(block: Block) -> list[str]:
+    """The lines of a shell block that are really run."""
+    return [line for line in typed(block).splitlines() if line.strip() not in {"", ":"} and not line.startswith("#")]
+
+
+def commands_hidden(block: Block) -> list[str]:
+    """Lines of a block of text that a reader would type, so that it should be a shell block."""
+    return [line for line in block.text.splitlines() if COMMAND.match(line)] if block.language == "text" else []
+
+
+def unfenced(page: Path) -> Iterator[str]:
+    """Commands that stand in a block made by indenting, which has no language and no reason."""
+    inside = False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if FENCE.match(line):
+            inside = not inside
+        elif not inside and line.startswith("    ") and COMMAND.match(line):
+            yield f"{page.name}:{number}: {line.strip()}"
 
 
 def script(blocks: list[Block]) -> str:

@@ -54,6 +54,8 @@ LINK: Final = re.compile(
     r"(?:-\.\s+(?P<dotted>[^.]+?)\s+\.->|--\s+(?P<solid>[^-]+?)\s+-->|(?P<bare>-->|-\.->|---))\s*(?:\|(?P<text>[^|]*)\|)?"
 )
 LINES: Final[dict[str, Line]] = {"-->": "solid", "-.->": "dotted", "---": "plain"}
+LEAST: Final = 720.0
+"""A drawing is not made narrower than this, pixels: a desktop's page has 736, a telephone's scrolls the drawing."""
 SHAPES: Final[tuple[Shape, ...]] = ("store", "box", "round", "choice")
 
 
@@ -147,7 +149,7 @@ def drawn(text: str) -> str:
     width, height = places.size
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}" style="min-width:{0.78 * width:.0f}px" role="img" aria-label="{escape(told(chart))}">'
+        f'height="{height:g}" style="min-width:{min(LEAST, width):g}px" role="img" aria-label="{escape(told(chart))}">'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto-start-reverse"><path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>' + "".join(parts) + "</svg>"
     )

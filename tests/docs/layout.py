@@ -8,7 +8,7 @@ random: the same chart gives the same picture.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -26,6 +26,7 @@ SPACE: Final = 22.0  # between rows
 MARGIN: Final = 8.0
 TITLE: Final = 22.0  # above the boxes of a frame
 SAMPLES: Final = 12
+WIDEST: Final = 960.0  # a page of the site has 736 pixels: beyond this the words would be smaller than 10 pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,12 @@ class Places:
 
 
 def placed(chart: Flowchart) -> Places:
-    """Place everything."""
+    """Place everything; a chart that would be too wide for a page goes down instead of across."""
+    places = _placed(chart)
+    return _placed(replace(chart, across=False)) if chart.across and places.size[0] > WIDEST else places
+
+
+def _placed(chart: Flowchart) -> Places:
     names = list(chart.nodes)
     layers = _layers(chart)
     rows = _rows(chart, layers)
@@ -52,8 +58,8 @@ def placed(chart: Flowchart) -> Places:
     lines = [_edge(chart, layers, boxes, number) for number in range(len(chart.edges))]
     left = min([box[0] for box in (*boxes.values(), *groups.values())])
     top = min([box[1] for box in (*boxes.values(), *groups.values())])
-    right = max(box[0] + box[2] for box in (*boxes.values(), *groups.values()))
-    bottom = max([*(box[1] + box[3] for box in (*boxes.values(), *groups.values())), *(line[2] for line in lines)])
+    right = max([*(box[0] + box[2] for box in (*boxes.values(), *groups.values())), *(line[2][0] for line in lines)])
+    bottom = max([*(box[1] + box[3] for box in (*boxes.values(), *groups.values())), *(line[2][1] for line in lines)])
     dx, dy = MARGIN - left, MARGIN - top
     return Places(
         boxes={name: (x + dx, y + dy, width, height) for name, (x, y, width, height) in boxes.items()},
@@ -243,15 +249,26 @@ def _frame(boxes: list[Box]) -> Box:
 
 def _edge(
     chart: Flowchart, layers: Mapping[str, int], boxes: Mapping[str, Box], number: int
-) -> tuple[list[Point], Point, float]:
-    """Four points of a curve, the place of its text, and how far down it reaches."""
+) -> tuple[list[Point], Point, Point]:
+    """Four points of a curve, the place of its text, and how far to the right and down it reaches."""
     edge = chart.edges[number]
     x, y, width, height = boxes[edge.start]
     u, v, wide, tall = boxes[edge.end]
+    if layers[edge.start] >= layers[edge.end] and not chart.across:
+        beside = max(x + width, u + wide) + 34
+        points = [
+            (x + width, y + height / 2),
+            (beside, y + height / 2),
+            (beside, v + tall / 2),
+            (u + wide, v + tall / 2),
+        ]
+        half = 3.2 * len(edge.text)
+        at = max((x + width + u + wide + 6 * beside) / 8, min(x, u) + half)
+        return points, (at, (y + height / 2 + v + tall / 2) / 2), (max(beside, at + half), 0.0)
     if layers[edge.start] >= layers[edge.end]:
         below = max(y + height, v + tall) + 34
         points = [(x + width / 2, y + height), (x + width / 2, below), (u + wide / 2, below), (u + wide / 2, v + tall)]
-        return points, ((x + width / 2 + u + wide / 2) / 2, below - 12), below - 4
+        return points, ((x + width / 2 + u + wide / 2) / 2, below - 12), (0.0, below - 4)
     if chart.across:
         one, two = (x + width, y + height / 2), (u, v + tall / 2)
         middle = (one[0] + two[0]) / 2
@@ -260,4 +277,4 @@ def _edge(
         one, two = (x + width / 2, y + height), (u + wide / 2, v)
         middle = (one[1] + two[1]) / 2
         points = [one, (one[0], middle), (two[0], middle), two]
-    return points, ((one[0] + two[0]) / 2, (one[1] + two[1]) / 2 - 5), 0.0
+    return points, ((one[0] + two[0]) / 2, (one[1] + two[1]) / 2 - 5), (0.0, 0.0)

@@ -124,7 +124,7 @@ def read(_: Sphinx, docname: str, content: list[str]) -> None:
         content[0] += f"\n{navigation()}"
     if docname in BELOW:
         hidden = ":hidden:\n" if docname == "operators" else ""
-        content[0] += f"\n```{{toctree}}\n{hidden}:glob:\n\n{BELOW[docname]}\n```\n"
+        content[0] += f"\n```{{toctree}}\n{hidden}:maxdepth: 1\n:glob:\n\n{BELOW[docname]}\n```\n"
 
 
 class Flowcharts(SphinxTransform):
@@ -149,6 +149,18 @@ class Flowcharts(SphinxTransform):
                 )
 
 
+class Queries(SphinxTransform):
+    """Shows PromQL without colours: what would colour it does not know names with a colon, which rules record."""
+
+    default_priority = 400
+
+    def apply(self, **_: Any) -> None:
+        """Make each block one of plain text."""
+        for block in self.document.findall(nodes.literal_block):
+            if block.get("language") == "promql":
+                block["language"] = "text"
+
+
 ACCESS: Final = (
     ('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">'),
     ('<aside class="sidebar-drawer">', '<aside class="sidebar-drawer" aria-label="Pages">'),
@@ -158,6 +170,10 @@ ACCESS: Final = (
     (
         '<div class="table-wrapper colwidths-auto docutils container">',
         '<div class="table-wrapper docutils" tabindex="0">',
+    ),
+    (
+        '<article role="main" id="furo-main-content">\n          \n<noscript>',
+        '<article role="main" id="furo-main-content">\n<h1>Search</h1>\n<noscript>',
     ),
     ("<pre><span></span>", '<pre tabindex="0"><span></span>'),
 )
@@ -186,4 +202,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-get-outdated", lambda *_: ["index", *BELOW, *OUTSIDE])  # they hold more than their own file
     app.connect("build-finished", finish)
     app.add_transform(Flowcharts)
+    app.add_transform(Queries)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

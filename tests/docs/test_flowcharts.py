@@ -10,7 +10,7 @@ import pytest
 
 from tests.docs.blocks import blocks_of, pages
 from tests.docs.flowcharts import drawn, parse, told
-from tests.docs.layout import placed
+from tests.docs.layout import WIDEST, placed
 
 CHARTS = {block.place: block.text for page in pages() for block in blocks_of(page) if block.language == "mermaid"}
 
@@ -60,6 +60,33 @@ def test_no_box_lies_on_another_nor_inside_a_frame_that_is_not_its_own(place: st
     for title, frame in places.groups.items():
         for name, box in places.boxes.items():
             assert _overlap(frame, box) == (chart.nodes[name].group == title), f"{title}, {name}"
+
+
+@pytest.mark.parametrize("place", CHARTS)
+def test_no_drawing_is_wider_than_a_page_can_show(place: str) -> None:
+    assert placed(parse(CHARTS[place])).size[0] <= WIDEST
+
+
+def test_a_chart_that_is_too_wide_goes_down() -> None:
+    names = [f"a box with a long name {number}" for number in range(8)]
+    text = "flowchart LR\n" + "\n".join(
+        f"    n{number}[{one}] --> n{number + 1}[{other}]"
+        for number, (one, other) in enumerate(itertools.pairwise(names))
+    )
+    width, height = placed(parse(text)).size
+    assert width < 300 < height
+
+
+@pytest.mark.parametrize("way", ["LR", "TD"])
+def test_an_edge_that_leads_back_and_its_words_stay_inside_the_drawing(way: str) -> None:
+    places = placed(parse(f"flowchart {way}\n    a --> b\n    b -- once more from the beginning --> a"))
+    width, height = places.size
+    x, y = places.labels[1]
+    assert 0 < y < height
+    assert 3.2 * 28 < x < width - 3.2 * 28
+    numbers = [float(number) for number in re.findall(r"[\d.]+", places.paths[1])]
+    assert max(numbers[0::2]) < width
+    assert 0.75 * max(numbers[1::2]) < height
 
 
 def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:

@@ -20,7 +20,19 @@ from tests.docs.site import ACCESS, NAVIGATION, accessible, relinked
 from tests.view.browser.chromium import chromium, watched_page
 
 ROOT = Path(__file__).parent.parent.parent
-SHOWN = ("index.html", "getting-started.html", "concepts.html", "faq.html", "reference/commands.html")
+SHOWN = (
+    "index.html",
+    "getting-started.html",
+    "concepts.html",
+    "faq.html",
+    "metrics.html",
+    "reference/commands.html",
+    "search.html",
+)
+WIDE, NARROW = 1280, 390
+CUT_OFF = """
+() => [...document.querySelectorAll(".flowchart")].some(chart => chart.scrollWidth > chart.clientWidth)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -124,15 +136,29 @@ def browser() -> Iterator[Browser]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_accessible_at_phone_width_and_ask_nobody_else(browser: Browser, address: str, scheme: str) -> None:
     asked: list[str] = []
-    options = {"viewport": {"width": 390, "height": 800}, "color_scheme": scheme}
+    options = {"viewport": {"width": NARROW, "height": 800}, "color_scheme": scheme}
     with watched_page(browser, **options) as (page, _):
         page.on("request", lambda request: asked.append(request.url))
         for name in SHOWN:
             page.goto(address + name)
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+            assert page.evaluate("document.documentElement.scrollWidth") <= NARROW, name
             found = Axe().run(page)
             assert found.violations_count == 0, f"{name}, {scheme}: {found.generate_report()}"
     assert [url for url in asked if is_foreign(url) and not url.startswith(address)] == []
+
+
+def test_no_page_scrolls_sideways_and_no_flowchart_is_cut_off(browser: Browser, site: Path) -> None:
+    page = browser.new_page(java_script_enabled=False)  # nothing of it changes a width; faster
+    names = [path for path in sorted(site.rglob("*.html")) if path.parent.name != "operators"]
+    assert len(names) > 50
+    for path in names:
+        page.set_viewport_size({"width": WIDE, "height": 800})
+        page.goto(path.as_uri(), wait_until="domcontentloaded")
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDE, path.name
+        assert not page.evaluate(CUT_OFF), path.name
+        page.set_viewport_size({"width": NARROW, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW, path.name
+    page.close()
 
 
 def test_search_finds_a_page_without_a_network(browser: Browser, address: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import socket
 import threading
 import time
@@ -12,9 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from streamproc.doctor.connection import (
     DAY_S,
@@ -28,6 +24,7 @@ from streamproc.doctor.finding import Finding
 from streamproc.doctor.look_doors import own_certificates, split, try_door, try_doors, with_tls
 from streamproc.settings import load_settings
 from tests.cameras.tls import TlsProxy
+from tests.certificates import certificate
 
 NOW_S = 1_800_000_000.0
 DOOR = Door(address="kafka:9093", reached="yes")
@@ -142,30 +139,6 @@ def test_addresses_that_a_broker_has_told_are_known_from_the_clients_errors() ->
         "2/2 brokers are down",
     ]
     assert advertised_in(errors, bootstrap=["b:1"]) == ["kafka.internal:9092", "10.0.0.7:9093"]
-
-
-def certificate(folder: Path, *, days: float) -> tuple[Path, Path]:
-    """For localhost, signed by itself; negative days: it has ended."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=90))
-        .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "c.pem", folder / "k.pem"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def test_topics_are_created_once_and_checked_with_exit_codes_and_json(new_settin
         ],
         **environment,
     )
-    assert (again.code, again.out.strip()) == (0, "all topics exist")
+    assert (again.code, again.out.strip()) == (0, f"all topics exist on {settings.bootstrap}")
     assert (good.code, "as they must be" in good.out) == (0, True)
     assert json.loads(good_json.out) == {"ok": True, "differences": []}
     assert other.code == 1

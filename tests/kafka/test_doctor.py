@@ -27,7 +27,8 @@ from streamproc.provision import create_topics
 from streamproc.publisher import Publisher
 from streamproc.settings import Settings, known_variables, load_settings
 from streamproc.topics import Topics
-from tests.cameras.tls import TlsProxy, certificate
+from tests.cameras.tls import TlsProxy
+from tests.certificates import certificate
 
 pytestmark = pytest.mark.kafka
 

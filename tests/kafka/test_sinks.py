@@ -213,6 +213,7 @@ def test_records_that_retention_takes_meanwhile_are_told_and_reading_goes_on(set
     assert log.committed() == {0: 30, 1: 5, 2: 33}  # so that a kill before the first batch leaves a position
     assert [line for line in lines if "removed 15 records" in line] == lines
     assert log.behind({0: 30, 1: 30, 2: 33}) == 3 + 3
+    assert log.ends([0, 1, 2]) == {0: 33, 1: 33, 2: 33}
     assert log.close({0: 33, 1: 33, 2: 33}, timeout_s=10)
     again = KafkaLog(settings, topic, group=f"{settings.prefix}g", told=lines.append)
     assert again.committed() == {0: 33, 1: 33, 2: 33}

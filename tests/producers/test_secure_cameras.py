@@ -10,8 +10,9 @@ import pytest
 from producers.sources import open_source
 from tests.cameras import rtsp, until_lost
 from tests.cameras.mjpeg import MjpegCamera, number_of
-from tests.cameras.tls import TlsProxy, certificate
+from tests.cameras.tls import TlsProxy
 from tests.cameras.web import WebServer
+from tests.certificates import certificate
 from tests.producers.material import SETTINGS, film, index_first
 
 

@@ -126,6 +126,9 @@ class MemoryLog:
     def behind(self, positions: Mapping[int, int]) -> int:
         return sum(len(records) - positions.get(number, 0) for number, records in self.partitions.items())
 
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        return {number: len(self.partitions[number]) for number in partitions}
+
     def close(self, positions: Mapping[int, int], *, timeout_s: float) -> bool:
         self.commit(positions)
         self.closed = True

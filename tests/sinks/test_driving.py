@@ -187,7 +187,7 @@ def test_a_choice_and_records_that_are_no_events_move_the_position_on() -> None:
     told = metrics.registry.get_sample_value
     assert told("streamproc_sink_events_total", {"kind": "jsonl", "outcome": "written"}) == 8
     assert told("streamproc_sink_events_total", {"kind": "jsonl", "outcome": "unreadable"}) == 1
-    assert told("streamproc_consumer_lag_records", {"topic": TOPIC}) == 0
+    assert told("streamproc_consumer_lag_records", {"topic": TOPIC, "reader": "sink"}) == 0
 
 
 def test_a_slow_target_holds_up_reading_and_loses_nothing() -> None:

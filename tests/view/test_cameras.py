@@ -6,6 +6,7 @@ import pytest
 
 from streamproc.cloudevents import CameraEventKind
 from streamproc.view.cameras import HOUR_MS, Camera, Cameras, Series, quantile
+from streamproc.view.sight import Sight
 from tests.view.material import NOW_MS, camera_shown, frame_shown, picture
 
 SECOND = 1000
@@ -61,6 +62,7 @@ def blind(*happenings: Happening, now_ms: int = NOW_MS) -> list[tuple[float, flo
         ([], []),
         ([("online", 100, {})], []),
         ([("online", 100, {"down_s": 20.0})], [(120, 100)]),
+        ([("online", 100, {"down_s": 20.0, "again": False})], []),  # it was never there before
         ([("offline", 100, {"reason": "timeout"})], [(100, None)]),
         ([("offline", 100, {"reason": "timeout"}), ("online", 40, {})], [(100, 40)]),
         ([("online", 40, {}), ("offline", 100, {"reason": "timeout"})], [(100, 40)]),  # in whatever order
@@ -111,6 +113,67 @@ def test_happenings_told_twice_count_once_and_their_number_is_bounded() -> None:
             kind: CameraEventKind = "offline" if number % 2 == 0 else "online"
             camera.note(camera_shown(kind, at_ms, reason="timeout"), NOW_MS)
     assert len(camera.blind(NOW_MS)) <= 250
+
+
+def seen(*ago_s: float) -> list[tuple[float, float]]:
+    """Seconds before now, of both ends."""
+    sight = Sight()
+    for ago in ago_s:
+        sight.add(NOW_MS - ago * SECOND)
+    return [((NOW_MS - start) / 1000, (NOW_MS - end) / 1000) for start, end in sight.told(NOW_MS - HOUR_MS)]
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "wanted"),
+    [
+        ([], []),
+        ([50], [(50, 50)]),
+        ([60, 55, 50], [(60, 50)]),
+        ([60, 55, 17, 12], [(60, 55), (17, 12)]),  # 38 s without a frame
+        ([17, 12, 60, 55], [(60, 55), (17, 12)]),  # in whatever order
+        ([60, 42, 51], [(60, 42)]),  # what lies between brings both together
+        ([3605, 3598, 3590], [(3600, 3590)]),
+        ([4000, 3700], []),
+    ],
+)
+def test_what_was_seen_is_spans_without_silence(ago_s: list[float], wanted: list[tuple[float, float]]) -> None:
+    assert seen(*ago_s) == wanted
+
+
+def test_spans_of_what_was_seen_are_bounded() -> None:
+    assert len(seen(*range(3550, 0, -11))) == 200
+
+
+def test_frames_of_the_past_are_seen_and_counted_nowhere() -> None:
+    cameras = Cameras()
+    cameras.note(frame_shown(1, at_ms=NOW_MS - MINUTE), NOW_MS)
+    (told,) = cameras.told(NOW_MS)
+    assert told["seen"] == [(NOW_MS - MINUTE, NOW_MS - MINUTE)]
+    assert (told["outcomes"], told["fps"]) == ({}, 0)
+
+
+def test_a_camera_says_since_when_no_frame_was_complete() -> None:
+    cameras = Cameras()
+
+    def told() -> tuple[object, object]:
+        (one,) = cameras.told(NOW_MS)
+        return one["not_complete_ms"], one["last_outcome"]
+
+    said = []
+    for ago_s, outcome in ((50, "complete"), (40, "expired"), (30, "partial"), (20, "complete")):
+        cameras.event(frame_shown(at_ms=NOW_MS - ago_s * SECOND, outcome=outcome), NOW_MS)
+        said.append(told())
+    since = NOW_MS - 40 * SECOND
+    assert said == [(None, "complete"), (since, "expired"), (since, "partial"), (None, "complete")]
+
+
+def test_a_blind_camera_says_why_while_it_is_blind() -> None:
+    camera = Camera("gate")
+    said = [camera.why()]
+    camera.note(camera_shown("offline", NOW_MS - 9000, reason="refused"), NOW_MS)
+    said.append(camera.why())
+    camera.note(camera_shown("online", NOW_MS), NOW_MS)
+    assert [*said, camera.why()] == [None, "refuses the connection", None]
 
 
 def test_series_have_their_steps_and_forget_after_an_hour() -> None:

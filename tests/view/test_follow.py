@@ -21,10 +21,20 @@ from tests.view.material import frame_record, record
 TOPICS = ("events", "edges")
 
 
+START = "start one with: streamproc broker start"
+
+
 def test_the_pulse_says_what_is_known_and_when_nothing_is() -> None:
     pulse = Pulse("k:9092", now_s=0.0)
     assert pulse.state(0.0) == (False, "asking the broker at k:9092")
-    assert "not answered for 5 s" in pulse.state(SILENT_S + 1)[1]
+    silent = pulse.state(SILENT_S + 1)
+    assert silent == (False, f"no Kafka broker answers at k:9092: check STREAMPROC_BOOTSTRAP, or {START}")
+    pulse.failed(f"no Kafka broker answers at k:9092 (Local: Broker transport failure): check X, or {START}")
+    assert pulse.state(SILENT_S + 9) == silent, "one wording through an outage"
+    pulse.failed(
+        "no Kafka broker answers at k:9092 (Local: Authentication failure): check STREAMPROC_SECURITY_USERNAME"
+    )
+    assert "Authentication" in pulse.state(SILENT_S + 9)[1]
     pulse.answered({"events": 8, "edges": 8}, 10.0)
     assert pulse.state(10.0) == (True, "reading from k:9092")
     assert pulse.state(10.0 + SILENT_S + 1)[0] is False

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +188,17 @@ def test_an_event_is_found_by_its_place_its_time_or_by_looking(past: Past) -> No
     assert Reader.read_records == 1
     with pytest.raises(NotThere, match=r"is not in streamproc\.events"):
         past.event("nowhere", camera="gate", near_ms=at(3))
+
+
+def test_the_last_hour_has_camera_events_and_frames_now_and_then(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamproc.view.past.time", SimpleNamespace(time=lambda: at(1000) / 1000))
+    number = camera_partition("gate", 2)
+    log = Reader.logs[EVENTS][number]
+    Reader.logs[EVENTS][number] = placed([*log, camera_record("offline", at(1000), reason="refused")], number)
+    found = list(past.last_hour(seconds=100))
+    seen = [one.sequence for one in found if (one.camera, one.type) == ("roof", "frame")]
+    assert seen == list(range(900, 1000, 4))
+    assert [(one.camera, one.subject) for one in found if one.type == "camera"] == [("gate", "refused")]
 
 
 def test_pictures_of_a_moment_are_the_last_before_it(past: Past) -> None:

@@ -7,9 +7,12 @@ import json
 import msgspec
 import pytest
 
+from producers.keeping import OFFLINE_REASONS
 from streamproc.errors import BadMessage
 from streamproc.reader import Record
-from streamproc.view.shown import MAX_OBJECTS, MAX_WORDS, encoded, event_of, picture_of
+from streamproc.view.past import Query
+from streamproc.view.shown import MAX_OBJECTS, MAX_WORDS, Shown, encoded, event_of, picture_of
+from streamproc.view.words import camera_words, reason_words
 from tests.view.material import (
     NOW_MS,
     camera_shown,
@@ -55,9 +58,53 @@ def test_a_happening_without_a_right_box_has_none(box: object) -> None:
 def test_a_camera_event_says_what_and_why() -> None:
     offline = camera_shown("offline", NOW_MS, reason="timeout")
     assert (offline.type, offline.what, offline.subject) == ("camera", "offline", "timeout")
-    assert offline.text == "camera offline reason=timeout"
+    assert offline.text == "offline: does not answer in time"
     gap = camera_shown("gap", NOW_MS, from_ns=(NOW_MS - 5000) * 10**6, to_ns=NOW_MS * 10**6, length_s=5)
     assert (gap.captured_ms, gap.until_ms) == (NOW_MS - 5000, NOW_MS)
+
+
+def test_the_first_online_is_no_blind_span() -> None:
+    first = camera_shown("online", NOW_MS, width=1280, height=720, clock="camera", again=False, down_s=0.294429)
+    assert (first.captured_ms, first.text) == (NOW_MS, "online: 1280 x 720")
+    again = camera_shown("online", NOW_MS, width=1280, height=720, clock="camera", again=True, down_s=12.2)
+    assert (again.captured_ms, again.text) == (NOW_MS - 12_200, "online: 1280 x 720, after 12 s")
+
+
+@pytest.mark.parametrize(
+    ("what", "data", "words"),
+    [
+        ("offline", {"reason": "refused"}, "offline: refuses the connection"),
+        ("offline", {"reason": "of-another-kind"}, "offline: of another kind"),
+        ("offline", {}, "offline"),
+        ("gap", {"length_s": 125.0, "frames_missed": 40}, "gap: no frame for 2 min, 40 frames missed"),
+        ("clock-step", {"step_s": -3.25}, "clock set: 3.25 s back"),
+        ("fps-sag", {"measured_fps": 3.0, "expected_fps": 15.0}, "gives fewer frames: 3.0 of 15.0 a second"),
+        ("fps-restored", {"measured_fps": "x", "expected_fps": float("nan")}, "gives all frames again"),
+        ("online", {"width": [1], "height": None, "down_s": True}, "online"),
+    ],
+)
+def test_camera_events_have_words_for_people(what: str, data: dict[str, object], words: str) -> None:
+    assert camera_words(what, data) == words
+
+
+def test_every_reason_that_cameras_give_has_words() -> None:
+    assert all(reason_words(reason) != reason for reason in OFFLINE_REASONS)
+
+
+@pytest.mark.parametrize(
+    ("shown", "notable"),
+    [
+        (frame_shown(), False),
+        (frame_shown(outcome="partial"), True),
+        (event_of(happening_record("new")), True),
+        (event_of(happening_record("update")), False),
+        (event_of(happening_record("update", kind="rule")), True),
+        (camera_shown("online", NOW_MS), True),
+    ],
+)
+def test_notable_is_what_does_not_go_on_and_on(shown: Shown, notable: bool) -> None:
+    assert shown.is_notable is notable
+    assert Query(kind="notable").fits(shown) is notable
 
 
 def changed(original: Record, **values: object) -> Record:
@@ -79,6 +126,7 @@ def changed(original: Record, **values: object) -> Record:
         record(frame_record().headers, b"\xff\xfe"),
         changed(frame_record(), camera='<img src=x onerror="1">'),
         changed(frame_record(), run=""),
+        changed(frame_record(), camera="gate\n"),
         changed(frame_record(), sequence=-1),
         changed(frame_record(), captured_ns=2**64),
         changed(frame_record(), outcome="lovely"),
@@ -133,6 +181,7 @@ def odd_picture(**about: object) -> Record:
         ),
         record([("picture", b"\x81\xa1a" * 100_000), ("content-type", b"image/png")], b"x"),
         odd_picture(camera="a b"),
+        odd_picture(camera="gate\n"),
         odd_picture(kind="other"),
         odd_picture(captured_ns="soon"),
         odd_picture(captured_ns=-1),

@@ -24,9 +24,10 @@ async function get(path, query, signal) {
   const address = words.size ? `${path}?${words}` : path;
   for (let attempt = 0; ; attempt += 1) {
     const answer = await ask(address, signal);
-    if (answer.ok) return answer;
+    const status = Number(answer.headers.get("X-Status") ?? answer.status);
+    if (status < 400) return answer;
     const pause = BUSY_PAUSES_MS[attempt];
-    if (answer.status !== 503 || pause === undefined) throw new ApiError(answer.status, await told(answer));
+    if (status !== 503 || pause === undefined) throw new ApiError(status, await told(answer));
     await sleep(pause, signal);
   }
 }
@@ -34,7 +35,8 @@ async function get(path, query, signal) {
 /** @param {string} address @param {AbortSignal} [signal] */
 async function ask(address, signal) {
   try {
-    return await fetch(address, signal ? { signal } : {});
+    // What is not there is no error of the page: told as a value it is no red line in the browser's console.
+    return await fetch(address, { headers: { Prefer: "handling=lenient" }, ...(signal ? { signal } : {}) });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, "The server does not answer.");

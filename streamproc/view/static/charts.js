@@ -171,7 +171,7 @@ const shown = (value) => (value === null || value === undefined ? "–" : figure
 const lastOf = (values) => values.findLast((value) => value !== null) ?? null;
 
 /** @param {number} most A round number at or above it: 1, 2 or 5 times a power of ten. */
-export function roundUp(most) {
+function roundUp(most) {
   if (!(most > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
   return power * ([1, 2, 5, 10].find((step) => step * power >= most) ?? 10);

@@ -11,6 +11,7 @@ import { matches, newestFirst, NO_FILTER } from "./store.js";
 const LIVE_ROWS = 200;
 const MOST_ROWS = 1000;
 const PAGE = 100;
+const MOST_SOUGHT = 500; // Rows that are read of what came after a moment, to reach it.
 const AROUND_MS = 30_000;
 
 export class Feed {
@@ -24,6 +25,7 @@ export class Feed {
   #more = true;
   #stuck = false;
   /** @type {number | null} */ #moment = null;
+  #seeking = false; // The moment is to be scrolled to once its events are there.
   #reading = new AbortController();
   #store;
   #open;
@@ -76,7 +78,9 @@ export class Feed {
   add(event) {
     if (this.#moment !== null || !matches(event, this.filter)) return;
     this.#waiting.push(event);
-    if (this.#waiting.length > LIVE_ROWS) this.#waiting.shift();
+    // What happened to cameras stays for longest.
+    if (this.#waiting.length > LIVE_ROWS)
+      this.#waiting.splice(Math.max(0, this.#waiting.findIndex(({ type }) => type !== "camera")), 1);
     this.#settleSoon();
   }
 
@@ -115,6 +119,7 @@ export class Feed {
   around(ms) {
     if (this.#moment === ms) return;
     this.#moment = ms;
+    this.#seeking = ms !== null;
     this.#restart();
   }
 
@@ -144,6 +149,8 @@ export class Feed {
       this.#more = (more || (this.#moment !== null && !oldest)) && this.#rows.length + fresh.length < MOST_ROWS;
       this.#rows = [...this.#rows, ...fresh].sort(newestFirst).slice(0, MOST_ROWS);
       this.#render();
+      if (this.#seeking && this.#more && fresh.length && this.#rows.length < MOST_SOUGHT) void this.#readOlder();
+      else this.#seeking = false;
     } catch (error) {
       if (wasAborted(error)) return;
       this.#tell(error instanceof ApiError ? `The log could not be read: ${error.message}` : String(error));
@@ -157,9 +164,27 @@ export class Feed {
     const at = this.#list.scrollTop;
     this.#list.replaceChildren(...this.#rows.map((event) => this.#row(event)));
     this.#list.scrollTop = at;
+    this.#markMoment();
     this.#tabbable();
     if (focused) [...this.#buttons()].find((button) => button.dataset.id === focused)?.focus();
     this.#tell();
+  }
+
+  /** Between the events before a moment and those after it: the moment, to which the list is scrolled once. */
+  #markMoment() {
+    const moment = this.#moment;
+    if (moment === null || !this.#rows.length) return;
+    const place = this.#rows.findIndex(({ at_ms }) => at_ms <= moment);
+    const mark = el("li", { class: "feed-moment" }, `${clock(moment)}, the moment that is shown`);
+    this.#list.insertBefore(mark, place < 0 ? null : (this.#list.children[place] ?? null));
+    if (!this.#seeking || place < 0) return;
+    this.#seeking = false;
+    const bring = () => {
+      const list = this.#list.getBoundingClientRect();
+      this.#list.scrollTop += mark.getBoundingClientRect().top - list.top - list.height / 3;
+    };
+    bring();
+    requestAnimationFrame(() => requestAnimationFrame(bring)); // rows near by take their true height only then
   }
 
   /** @param {string} [told] */
@@ -190,7 +215,7 @@ export class Feed {
         el("time", { datetime: new Date(event.at_ms).toISOString() }, clockOrDay(event.at_ms, Date.now())),
         el("span", { class: "event-camera" }, event.camera),
         el("span", { class: "event-kind" }, event.type === "frame" ? `frame ${kind}` : `${event.type} ${kind}`),
-        el("span", { class: "event-text" }, event.text),
+        el("span", { class: "event-text" }, textOf(event)),
       ),
     );
   }
@@ -263,6 +288,12 @@ export class Feed {
   start() {
     this.#restart();
   }
+}
+
+/** @param {CameraEvent} event Its line, without what the row's first line has said. */
+function textOf({ type, what, text }) {
+  const begin = type === "camera" ? `${what}: ` : `${type} ${what} `;
+  return type !== "frame" && text.startsWith(begin) ? text.slice(begin.length) : text;
 }
 
 /** @param {CameraEvent} event How much it matters: `bad`, `warn`, `good` or `plain`. */

@@ -22,6 +22,7 @@ export class Grid {
   #summary = part("summary", HTMLParagraphElement);
   #empty = part("empty", HTMLDivElement);
   /** @type {Map<Element, Tile>} */ #by_element = new Map();
+  #past = false;
   #seeing;
   #seen_changed;
   #opened;
@@ -66,8 +67,10 @@ export class Grid {
    * @param {Camera[]} cameras As the server knows them; others are taken away.
    * @param {number} now_ms
    * @param {boolean} news
+   * @param {boolean} past Pictures of another time are shown: what is told of cameras is of now.
    */
-  update(cameras, now_ms, news) {
+  update(cameras, now_ms, news, past = false) {
+    this.#past = past;
     const names = new Set(cameras.map(({ name }) => name));
     for (const [name, tile] of this.tiles) if (!names.has(name)) this.#remove(name, tile);
     const fresh = cameras.filter(({ name }) => !this.tiles.has(name));
@@ -116,7 +119,7 @@ export class Grid {
       const kind = troubled ? judge(camera, now_ms, news).kind : "blind";
       const fits =
         this.single === null
-          ? name.toLowerCase().includes(words) && ["blind", "silent", "late"].includes(kind)
+          ? name.toLowerCase().includes(words) && ["blind", "silent", "lost", "late"].includes(kind)
           : name === this.single;
       element.hidden = !fits;
       if (fits) shown += 1;
@@ -139,7 +142,7 @@ export class Grid {
       none
         ? NO_CAMERA
         : troubled
-          ? "None of those that fit is blind, silent or behind."
+          ? "None of those that fit is blind, silent, behind, or without complete frames."
           : `None of ${things(this.tiles.size, "camera")} has these letters in its name.`,
     );
     for (const id of ["empty-command", "empty-more"]) part(id, HTMLElement).hidden = !none;
@@ -151,21 +154,24 @@ export class Grid {
     const kinds = cameras.map((camera) => judge(camera, now_ms, news).kind);
     const blind = kinds.filter((kind) => kind === "blind").length;
     const silent = kinds.filter((kind) => kind === "silent").length;
+    const none = kinds.filter((kind) => kind === "lost").length;
     const late = kinds.filter((kind) => kind === "late").length;
     const lost = cameras.reduce((sum, { outcomes }) => sum + notComplete(outcomes), 0);
     const trouble = [
       blind && `${blind} blind`,
       silent && `${silent} silent`,
+      none && `${none} without complete frames`,
       late && `${late} behind`,
       lost && `${things(lost, "frame")} not complete`,
     ].filter(Boolean);
     say(
       this.#summary,
       cameras.length
-        ? [things(cameras.length, "camera"), ...(trouble.length ? trouble : news ? ["all well"] : [])].join(", ")
+        ? (this.#past ? "Now: " : "") +
+            [things(cameras.length, "camera"), ...(trouble.length ? trouble : news ? ["all well"] : [])].join(", ")
         : "",
     );
-    this.#summary.dataset.mood = blind || silent ? "bad" : lost || late ? "warn" : "good";
+    this.#summary.dataset.mood = blind || silent || none ? "bad" : lost || late ? "warn" : "good";
   }
 
   /** @param {string | null} name Show one camera alone; null: all again. */

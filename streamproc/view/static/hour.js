@@ -2,9 +2,12 @@
 
 import { el, part, say, svg } from "./dom.js";
 import { clock, duration } from "./format.js";
-import { blindWords, HOUR_MS, judge, spans } from "./health.js";
+import { blindWords, hour, HOUR_MS, judge, spans } from "./health.js";
 
 /** @typedef {import("./types.js").Camera} Camera */
+
+/** What colours of the bar mean; the last is the bar's own ground. */
+const KINDS = { seen: "frames came", silent: "no frames", blind: "blind", unknown: "not known" };
 
 export class Hour {
   #place = part("hour", HTMLDivElement);
@@ -25,7 +28,7 @@ export class Hour {
       cameras.length ? `${ever} of ${cameras.length} were blind within the last hour.` : "No camera yet.",
     );
     const state = JSON.stringify([
-      cameras.map(({ name, blind, online }) => [name, blind, online]),
+      cameras.map(({ name, blind, online, seen }) => [name, blind, online, seen.length]),
       Math.floor(now_ms / 10_000),
       news,
     ]);
@@ -34,6 +37,11 @@ export class Hour {
     const ends = [now_ms - HOUR_MS, now_ms - HOUR_MS / 2, now_ms].map((ms) => el("span", {}, clock(ms).slice(0, 5)));
     this.#place.replaceChildren(
       el("div", { class: "hour-scale", "aria-hidden": "true" }, ...ends),
+      el(
+        "p",
+        { class: "hour-legend" },
+        ...Object.entries(KINDS).map(([kind, word]) => el("span", { class: kind }, word)),
+      ),
       el("ul", { class: "hour-list" }, ...cameras.map((camera) => this.#row(camera, now_ms, news))),
     );
   }
@@ -41,6 +49,7 @@ export class Hour {
   /** @param {Camera} camera @param {number} now_ms @param {boolean} news */
   #row(camera, now_ms, news) {
     const found = spans(camera, now_ms);
+    const words = blindWords(camera, now_ms, news);
     const told = found.map(({ from_ms, to_ms, open }) =>
       el("li", {}, `${clock(from_ms)} to ${open ? "now" : clock(to_ms)} (${duration(to_ms - from_ms)})`),
     );
@@ -60,15 +69,15 @@ export class Hour {
           viewBox: "0 0 1000 10",
           preserveAspectRatio: "none",
           role: "img",
-          "aria-label": blindWords(camera, now_ms),
+          "aria-label": words,
         },
-        ...found.map(({ from, to }) =>
-          svg("rect", { x: from * 1000, width: Math.max(3, (to - from) * 1000), y: 0, height: 10 }),
+        ...hour(camera, now_ms, news).map(({ kind, from, to }) =>
+          svg("rect", { class: kind, x: from * 1000, width: Math.max(3, (to - from) * 1000), y: 0, height: 10 }),
         ),
       ),
       told.length
-        ? el("details", {}, el("summary", {}, blindWords(camera, now_ms)), el("ul", {}, ...told))
-        : el("p", { class: "told" }, blindWords(camera, now_ms)),
+        ? el("details", {}, el("summary", {}, words), el("ul", {}, ...told))
+        : el("p", { class: "told" }, words),
     );
   }
 }

@@ -6,6 +6,7 @@ import { EventDialog } from "./dialog.js";
 import { el, part, seldom } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Grid } from "./grid.js";
+import { behindWords } from "./health.js";
 import { Hour } from "./hour.js";
 import { listen, showHelp } from "./keys.js";
 import { Past } from "./past.js";
@@ -96,7 +97,8 @@ function take(told) {
 
 const refresh = seldom(250, () => {
   const now_ms = serverMs();
-  grid.update(cameras, now_ms, status.news);
+  grid.update(cameras, now_ms, status.news, past.moment !== null);
+  status.behind(behindWords(cameras));
   if (!part("panel-hour", HTMLElement).hidden) hour.draw(cameras, now_ms, status.news);
   status.show();
 });

@@ -15,6 +15,7 @@ export class Status {
   #broken_ms = Infinity;
   #skipped = { events: 0, pictures: 0, times: 0, at_ms: -Infinity };
   #lag_ms = 0;
+  #behind = "";
   #past = false;
   #banner = part("banner", HTMLDivElement);
   #text = part("banner-text", HTMLParagraphElement);
@@ -73,6 +74,11 @@ export class Status {
     this.#lag_ms = lag_ms;
   }
 
+  /** @param {string} words How far cameras are behind; "" if they are not. */
+  behind(words) {
+    this.#behind = words;
+  }
+
   /** @param {boolean} past */
   past(past) {
     this.#past = past;
@@ -96,13 +102,14 @@ export class Status {
     if (!this.#broker || (!this.#broker.ok && Date.now() - this.#broken_ms < BROKEN_MS))
       return ["wait", "Connecting", "", ""];
     if (!this.#broker.ok)
-      return ["bad", "No broker", `Kafka cannot be read: ${this.#broker.told}. Pictures stand still until it can.`, ""];
-    const live = this.#past ? "Looking back" : "Live";
-    // These two come and go: they stand in the head, where nothing moves because of them.
-    if (this.#lag_ms > LAG_MS) return ["warn", `${live}, ${duration(this.#lag_ms)} behind`, "", ""];
+      return ["bad", "No broker", `Pictures stand still until Kafka can be read: ${this.#broker.told}`, ""];
+    if (this.#past) return ["past", "Looking back", "", ""];
+    // These come and go: they stand in the head, where nothing moves because of them.
+    if (this.#behind) return ["warn", `Live, ${this.#behind}`, "", ""];
+    if (this.#lag_ms > LAG_MS) return ["warn", `Live, ${duration(this.#lag_ms)} behind`, "", ""];
     if (this.#skipped.times > 1 && Date.now() - this.#skipped.at_ms < SKIPPED_SHOWN_MS)
-      return ["warn", `${live}, too slow: ${this.#skippedWords()} skipped`, "", ""];
-    return [this.#past ? "past" : "ok", live, "", ""];
+      return ["warn", `Live, too slow: ${this.#skippedWords()} skipped`, "", ""];
+    return ["ok", "Live", "", ""];
   }
 
   #skippedWords() {

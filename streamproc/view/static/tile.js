@@ -5,7 +5,7 @@ import { canvasContext, drawBoxes, drawEdges, drawTrail, fit } from "./drawing.j
 import { el, say, svg } from "./dom.js";
 import { count, duration, figure, milliseconds } from "./format.js";
 import { Frames, frameKey } from "./frames.js";
-import { blindWords, judge, notComplete, spans } from "./health.js";
+import { blindWords, hour, judge, notComplete, REPLAY_MS } from "./health.js";
 import { Pairing } from "./pairing.js";
 
 /** @typedef {import("./types.js").Camera} Camera */
@@ -180,7 +180,7 @@ export class Tile {
     this.camera = camera;
     const health = judge(camera, now_ms, news);
     this.element.dataset.health = health.kind;
-    say(this.#state, health.text);
+    say(this.#state, this.#past ? `Now: ${health.text}` : health.text);
     const lost = notComplete(camera.outcomes);
     say(this.#figures.fps, `${figure(camera.fps)} fps`);
     say(this.#figures.latency, `${milliseconds(camera.latency_ms.p50)} / ${milliseconds(camera.latency_ms.p95)}`);
@@ -188,21 +188,24 @@ export class Tile {
     say(this.#figures.lost, lost ? outcomeWords(camera.outcomes) : "");
     this.#figures.lost.className = lost ? "warn" : "";
     this.#bar.replaceChildren(
-      svg("title", {}, blindWords(camera, now_ms)),
-      ...spans(camera, now_ms).map((span) =>
-        svg("rect", { x: span.from * 1000, width: Math.max(4, (span.to - span.from) * 1000), y: 0, height: 6 }),
+      svg("title", {}, blindWords(camera, now_ms, news)),
+      ...hour(camera, now_ms, news).map(({ kind, from, to }) =>
+        svg("rect", { class: kind, x: from * 1000, width: Math.max(4, (to - from) * 1000), y: 0, height: 6 }),
       ),
     );
     const shown = this.#pairing.shown.preview;
-    const late = shown ? now_ms - shown.head.published_ms : 0;
+    const late = shown ? ageOf(shown.head, now_ms) : 0;
     if (this.#past) return;
-    say(this.#stamp, news && shown && late > LATE_MS ? `Picture is ${duration(late)} old` : "");
+    const old = news && shown && late > LATE_MS ? `Picture is ${duration(late)} old` : "";
+    const why = news && shown && camera.online === false ? (camera.why ?? "") : "";
+    say(this.#stamp, [why, old].filter(Boolean).join("; "));
     if (!shown) say(this.#note, this.#waitingWords(now_ms));
   }
 
   /** @param {number} now_ms */
   #waitingWords(now_ms) {
     const last = this.camera.last_picture_ms;
+    if (this.camera.online === false) return this.camera.why ? `Blind: ${this.camera.why}` : "Blind";
     if (last === null) return "No picture yet";
     return now_ms - last > LATE_MS ? `No picture for ${duration(now_ms - last)}` : "Waiting for the next picture";
   }
@@ -225,6 +228,7 @@ export class Tile {
   /** @param {string} note Words in place of a picture. */
   tell(note) {
     this.#pairing.clear();
+    say(this.#stamp, "");
     say(this.#note, note);
     this.redraw();
   }
@@ -233,6 +237,12 @@ export class Tile {
   stamp(text) {
     say(this.#stamp, text);
   }
+}
+
+/** How old what a picture shows is; when it was published, if it is of a recording. @param {PictureHead} head @param {number} now_ms */
+function ageOf(head, now_ms) {
+  const captured_ms = Number(head.captured_ns) / 1e6;
+  return now_ms - (now_ms - captured_ms < REPLAY_MS ? captured_ms : head.published_ms);
 }
 
 /** @param {Record<string, number>} outcomes */

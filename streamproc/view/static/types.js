@@ -5,11 +5,16 @@
  * @property {string} name
  * @property {boolean | null} online Null where nothing is told about it.
  * @property {number | null} last_event_ms
+ * @property {number | null} last_frame_ms
  * @property {number | null} last_picture_ms
+ * @property {number | null} not_complete_ms Since when no frame came out complete; null while they do.
+ * @property {string | null} last_outcome Of the newest frame.
  * @property {number} fps Frame events a second over 5 s.
  * @property {Record<string, number>} outcomes
  * @property {{p50: number | null, p95: number | null}} latency_ms
+ * @property {string | null} why Why it gives no frames.
  * @property {[number, number | null][]} blind Spans of the last hour; null: still blind.
+ * @property {[number, number][]} seen Spans of the last hour in which frames came.
  * @property {number | null} width Of its frames, pixels.
  * @property {number | null} height
  *
@@ -68,7 +73,7 @@
  *
  * @typedef {object} Filter What the feed shows; an empty string is no condition.
  * @property {string} camera
- * @property {string} type `notable` is everything but complete frames.
+ * @property {string} type `notable` is everything but complete frames and updates of tracks.
  * @property {string} label
  * @property {string} text
  * @property {string} outcome

@@ -13,7 +13,7 @@ from tests.view.browser.stand_in import HEIGHT, WIDTH, StandIn
 def open_page(page: Page, stand_in: StandIn, *, fragment: str = "") -> None:
     """Go there and wait until it is connected."""
     page.goto(stand_in.url + fragment)
-    page.locator("#link[data-kind=ok]").wait_for()
+    page.locator("#link:is([data-kind=ok], [data-kind=warn])").wait_for()
 
 
 def tile(page: Page, camera: str) -> Locator:

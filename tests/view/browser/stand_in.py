@@ -133,7 +133,7 @@ class FakePast:
         raise NotThere(f"camera {camera} has no frame event at that time or shortly before")
 
 
-def picture_of(camera: str, number: int, kind: str, published_ms: int) -> Picture:
+def picture_of(camera: str, number: int, kind: str, published_ms: int, *, captured_ago_s: int = 0) -> Picture:
     """A picture as the follower would hand it on."""
     pixels = pixels_of(camera, number)
     data = (
@@ -145,7 +145,7 @@ def picture_of(camera: str, number: int, kind: str, published_ms: int) -> Pictur
         run="run-1",
         sequence=number,
         kind=kind,
-        captured_ns=published_ms * 10**6,
+        captured_ns=(published_ms - captured_ago_s * 1000) * 10**6,
         published_ms=published_ms,
         content_type=content_type,
     )
@@ -270,17 +270,17 @@ class StandIn:
             self._frame(camera, self.number)
         self.number += 1
 
-    def frame(self, camera: str, number: int) -> None:
-        """One frame: its event and its two pictures."""
-        self._loop.call_soon_threadsafe(self._frame, camera, number)
+    def frame(self, camera: str, number: int, *, captured_ago_s: int = 0) -> None:
+        """One frame: its event and its two pictures, of what was to be seen so long ago."""
+        self._loop.call_soon_threadsafe(self._frame, camera, number, captured_ago_s)
 
-    def _frame(self, camera: str, number: int) -> None:
+    def _frame(self, camera: str, number: int, captured_ago_s: int = 0) -> None:
         self._event(event_of(camera, number))
         now_ms = int(time.time() * 1000)
         self.past.frames.append((camera, number, now_ms))
         del self.past.frames[:-_KEPT]
         for kind in ("preview", "edges"):
-            picture = picture_of(camera, number, kind, now_ms)
+            picture = picture_of(camera, number, kind, now_ms, captured_ago_s=captured_ago_s)
             self.state.cameras.picture(picture)
             self.state.hub.picture(picture)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from playwright.sync_api import Browser, Page, expect
@@ -95,12 +96,19 @@ def test_a_blind_camera_is_seen_at_once(page: Page, stand_in: StandIn) -> None:
     now_ms = int(time.time() * 1000)
     stand_in.event(
         event_of(
-            "gate", 1, type="camera", what="offline", text="gate is offline: unreachable", emitted_ms=now_ms - 65_000
+            "gate",
+            1,
+            type="camera",
+            what="offline",
+            subject="refused",
+            text="gate is offline",
+            emitted_ms=now_ms - 65_000,
         )
     )
     expect(tile(page, "gate").locator(".state")).to_contain_text("Blind for 1 min")
     expect(page.locator("#summary")).to_have_text("2 cameras, 1 blind")
-    expect(tile(page, "gate").locator(".blind-bar rect")).to_have_count(1)
+    expect(tile(page, "gate").locator(".blind-bar rect.blind")).to_have_count(1)
+    expect(tile(page, "gate").locator(".tile-stamp")).to_contain_text("refuses the connection")
     expect(tile(page, "gate").locator(".blind-bar title")).to_contain_text("Blind 1 time in the last hour, 1 min")
     page.keyboard.press("r")
     expect(tile(page, "yard")).to_be_hidden()
@@ -116,6 +124,46 @@ def test_a_camera_whose_events_lag_is_told_but_not_one_that_is_played_again(page
     expect(tile(page, "gate").locator(".state")).to_have_text("1 min 12 s behind")
     expect(tile(page, "yard").locator(".state")).to_have_text("Seeing")
     expect(page.locator("#summary")).to_have_text("2 cameras, 1 behind")
+    expect(page.locator("#link-text")).to_have_text("Live, 1 of 2 cameras 1 min 12 s behind")
+    expect(page.locator("#link")).to_have_attribute("data-kind", "warn")
+
+
+def test_a_picture_is_as_old_as_what_it_shows(page: Page, stand_in: StandIn) -> None:
+    stand_in.frame("gate", 3, captured_ago_s=60)
+    stand_in.frame("yard", 3, captured_ago_s=86_400)
+    open_page(page, stand_in)
+    shows_frame(page, "gate", 3)
+    expect(tile(page, "gate").locator(".tile-stamp")).to_contain_text("Picture is 1 min")
+    expect(tile(page, "yard").locator(".tile-stamp")).to_have_text("")
+
+
+def test_a_camera_of_which_no_frame_is_complete_is_in_trouble(page: Page, stand_in: StandIn) -> None:
+    now_ms = int(time.time() * 1000)
+    for number, (ago_ms, outcome) in enumerate([(50_000, "complete"), (40_000, "expired"), (500, "expired")]):
+        at_ms = now_ms - ago_ms
+        stand_in.event(event_of("gate", number, outcome=outcome, at_ms=at_ms, emitted_ms=at_ms))
+    open_page(page, stand_in)
+    expect(tile(page, "gate")).to_have_attribute("data-health", "lost")
+    expect(tile(page, "gate").locator(".state")).to_have_text(re.compile("^No complete frame for 4. s: expired$"))
+    expect(page.locator("#summary")).to_contain_text("1 without complete frames")
+    stand_in.frame("gate", 9)
+    expect(tile(page, "gate").locator(".state")).to_have_text("Seeing")
+
+
+def test_the_bar_tells_silence_and_claims_nothing_that_is_not_known(page: Page, stand_in: StandIn) -> None:
+    now_ms = int(time.time() * 1000)
+    for number, ago_s in enumerate([*range(600, 400, -5), *range(360, -5, -5)]):
+        at_ms = now_ms - ago_s * 1000
+        stand_in.event(event_of("gate", number, at_ms=at_ms, emitted_ms=at_ms))
+    open_page(page, stand_in)
+    bar = tile(page, "gate").locator(".blind-bar")
+    expect(bar.locator("rect.seen")).to_have_count(2)
+    expect(bar.locator("rect.silent")).to_have_count(1)
+    words = re.compile(
+        "^Not blind in what is known of the last hour; no frames 1 time, 45 s together; not known for (50|49) min"
+    )
+    expect(bar.locator("title")).to_have_text(words)
+    assert float(bar.locator("rect.seen").first.get_attribute("x") or 0) > 800
 
 
 def test_no_camera_yet_says_what_to_do(page: Page, stand_in: StandIn) -> None:

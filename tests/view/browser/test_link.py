@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from playwright.sync_api import Browser, Page, expect
 
@@ -50,11 +51,13 @@ def test_pauses_between_tries_grow_up_to_a_bound(page: Page, stand_in: StandIn) 
 def test_a_broker_that_is_gone_is_told_and_blames_no_camera(page: Page, stand_in: StandIn) -> None:
     stand_in.frame("gate", 3)
     open_page(page, stand_in)
-    told = "the broker at 127.0.0.1:9092 has not answered for 5 s: is it running?"
+    told = "no Kafka broker answers at 127.0.0.1:9092: start one with: streamproc broker start"
     stand_in.break_broker(told)
-    expect(page.locator("#banner-text")).to_contain_text(told)
+    expect(page.locator("#banner-text")).to_have_text(re.compile(f"{told}$"))  # the command stands alone
     expect(page.locator("#link-text")).to_have_text("No broker")
     expect(tile(page, "gate").locator(".state")).to_have_text("No news")
+    page.locator("#filters [name=type]").select_option("camera")  # asks the log: its 503 is told, and no red line
+    expect(page.locator("#feed-told")).to_contain_text(told)
     stand_in.break_broker("")
     expect(page.locator("#banner")).to_be_hidden()
 

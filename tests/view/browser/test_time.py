@@ -6,7 +6,7 @@ import time
 
 from playwright.sync_api import Page, expect
 
-from tests.view.browser.chromium import Console, eventually
+from tests.view.browser.chromium import eventually
 from tests.view.browser.looking import (
     has,
     look_back_to,
@@ -86,15 +86,51 @@ def test_the_keyboard_steps_through_time(page: Page, stand_in: StandIn) -> None:
     expect(page.locator("#live")).to_have_text("Live")
 
 
-def test_a_time_without_pictures_says_so(opened: tuple[Page, Console], stand_in: StandIn) -> None:
-    page, console = opened
-    console.expected.append("status of 404 .*/api/(at|frame)")
+def test_a_time_without_pictures_says_so(page: Page, stand_in: StandIn) -> None:
     stand_in.frame("gate", 1)
     open_page(page, stand_in)
     shows_frame(page, "gate", 1)
     look_back_to(page, time.time() * 1000 - 200_000)
     expect(tile(page, "gate").locator(".tile-note")).to_contain_text("no frame event at that time")
+    expect(tile(page, "gate").locator(".tile-stamp")).to_have_text("")
     expect(page.locator("#feed-told")).to_contain_text("No event fits within 30 s")
+
+
+def test_a_stamp_goes_with_its_picture_and_what_is_of_now_is_called_so(page: Page, stand_in: StandIn) -> None:
+    then_ms = past_of(stand_in)
+    stand_in.frame("gate", 90)
+    open_page(page, stand_in)
+    shows_frame(page, "gate", 90)
+    look_back_to(page, then_ms + 8000)
+    stamp = tile(page, "gate").locator(".tile-stamp")
+    expect(stamp).to_contain_text("before that moment")
+    expect(tile(page, "gate").locator(".state")).to_contain_text("Now: ")
+    expect(tile(page, "gate").locator(".figures")).to_be_hidden()
+    expect(page.locator("#summary")).to_contain_text("Now: ")
+    look_back_to(page, then_ms - 60_000)
+    expect(tile(page, "gate").locator(".tile-note")).to_contain_text("no frame event at that time")
+    expect(stamp).to_have_text("")
+
+
+def test_the_feed_is_scrolled_to_the_moment_and_marks_it(page: Page, stand_in: StandIn) -> None:
+    then_ms = past_of(stand_in)
+    for number in range(240):
+        at_ms = then_ms - 15_000 + 150 * number
+        change = {"outcome": "partial", "text": f"number {number}", "at_ms": at_ms, "emitted_ms": at_ms}
+        stand_in.past.log.append(event_of("gate", 100 + number, **change))
+    stand_in.past.log.sort(key=lambda event: event.at_ms)
+    stand_in.frame("gate", 90)
+    open_page(page, stand_in)
+    look_back_to(page, then_ms)
+    mark = page.locator(".feed-moment")
+    expect(mark).to_contain_text("the moment that is shown")
+    expect(mark).to_be_in_viewport()
+    around = mark.evaluate(
+        "(e) => [e.previousSibling, e.nextSibling].map((o) => o.textContent.match(/number ([0-9]+)/)[1])"
+    )
+    after, before = map(int, around)
+    assert after == before + 1
+    assert abs(100 - before) <= 7, "a slider moves by seconds"
 
 
 def test_an_event_leads_to_its_moment(page: Page, stand_in: StandIn) -> None:
