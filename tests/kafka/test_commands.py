@@ -256,7 +256,7 @@ def scrape(port: int) -> Counter[tuple[str, ...]]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     assert families
-    assert all(family.name.startswith("streamproc_") for family in families)
+    assert all(family.name.startswith(("streamproc_", "process_")) for family in families)
     return Counter(
         {
             (sample.name, *(value for _, value in sorted(sample.labels.items()))): int(sample.value)
