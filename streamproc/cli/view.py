@@ -56,9 +56,11 @@ def view(
         view_token_file=token_file,
     )
     from streamproc.exporter import exported
+    from streamproc.logs import show_clients
     from streamproc.view import run_viewer
     from streamproc.vitals import Vitals, Wanted
 
+    show_clients()  # why a broker turns the viewer away, only its client says
     options = _options(settings, pipeline)
     wanted = _has_screen() and sys.stdout.isatty() if open_browser is None else open_browser
     topics = Topics(settings.prefix)

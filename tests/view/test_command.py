@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -85,6 +86,21 @@ def test_it_serves_without_a_broker_says_so_and_ends_within_two_seconds(
     assert told[0] == (200, "ok")
     assert told[1][0] == 503
     assert NOWHERE in told[1][1]
+
+
+def test_what_the_client_says_of_passwords_and_certificates_is_heard(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[bool] = []
+    client = logging.getLogger("streamproc.librdkafka")
+    caplog.set_level(logging.CRITICAL, logger=client.name)  # as every command sets it first
+
+    def run(*_args: object, **_options: object) -> None:
+        heard.append(client.isEnabledFor(logging.ERROR))
+
+    monkeypatch.setattr("streamproc.view.run_viewer", run)
+    command.view(bootstrap=NOWHERE, port=0)
+    assert heard == [True]
 
 
 @pytest.mark.parametrize(

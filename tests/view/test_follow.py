@@ -262,7 +262,10 @@ def test_the_probe_tells_that_all_is_well_or_what_is_missing(log: Log) -> None:
     )
 
 
-def test_the_probe_adds_what_the_client_said_of_passwords(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probe_adds_what_the_client_said_of_passwords(
+    log: Log, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, logger="streamproc.librdkafka")  # as `view` does by `show_clients`
     line = "FAIL [rdkafka#consumer-1] [thrd:sasl://k:9092/bootstrap]: SASL authentication error: Invalid credentials"
 
     def refuse(_reader: Reader) -> list[int]:
@@ -277,7 +280,8 @@ def test_the_probe_adds_what_the_client_said_of_passwords(log: Log, monkeypatch:
     assert "SASL authentication error: Invalid credentials" in told
 
 
-def test_only_words_on_rights_and_certificates_are_kept() -> None:
+def test_only_words_on_rights_and_certificates_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="streamproc.librdkafka")  # commands set it; other tests, too
     client, said = logging.getLogger("streamproc.librdkafka"), []
     with LastWords() as words:
         for line in (
