@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 PAGES = [as_json(one) for one in DASHBOARDS]
+REPLAYED = 48  # eight seconds: rates need samples, also where the machine is busy
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,13 @@ def system(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     create_topics(settings)
     with live_system(settings, tmp_path_factory.mktemp("live")) as running:
         _until(running, "count(streamproc_frames_published_total > 5) == 4", "four cameras publish")
-        _until(running, 'sum(streamproc_frames_total{outcome="complete"}) > 20', "frames are complete")
+        _until(
+            running, 'min(streamproc_frames_total{camera=~"gate|yard", outcome="complete"}) > 50', "frames are complete"
+        )
         running.spoil()
         running.make_dark()
         with running.rerunning("again"):
-            running.replay(limit=24)
+            running.replay(limit=REPLAYED)
         running.stop_producers()
         running.check()
         wait_until(lambda: not _missing(running), "each frame has its outcome", timeout_s=30)
@@ -139,7 +142,7 @@ def test_a_replay_and_a_rerun_told_how_far_they_were(system: LiveSystem) -> None
 
     sent = most('streamproc_replay_frames_total{source="log",target="same"}')
     assert sent is not None
-    assert 10 < sent <= 24
+    assert 20 < sent <= REPLAYED
     assert (most("streamproc_rerun_frames_begun_total") or 0) > 10
     behind = most("streamproc_replay_behind_seconds")
     assert behind is not None
