@@ -87,7 +87,7 @@ def watched_page(browser: Browser, **options: Any) -> Iterator[tuple[Page, Conso
     console.check()
 
 
-def eventually(page: Page, true: Callable[[], bool], what: str, *, within_s: float = 6.0) -> None:
+def eventually(page: Page, true: Callable[[], bool], what: str, *, within_s: float = 20.0) -> None:
     """Let the page go on until it is true."""
     for _ in range(int(within_s / 0.04)):
         if true():
