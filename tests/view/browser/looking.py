@@ -58,7 +58,10 @@ def shows_colour(page: Page, camera: str, x: float, y: float, wanted: tuple[int,
 
 def shows_count(page: Page, count: int) -> None:
     """Wait until the feed has so many events."""
-    eventually(page, lambda: len(texts(page)) == count, f"{count} events")
+    try:
+        eventually(page, lambda: len(texts(page)) == count, f"{count} events")
+    except AssertionError as error:
+        raise AssertionError(f"{error}, there are {len(texts(page))}") from None
 
 
 def newest_frame(page: Page, camera: str) -> int:
