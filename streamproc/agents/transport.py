@@ -111,11 +111,8 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Do nothing: `watch.py` looks for stalls.
-
-        Faust's own look for slow streams ends the worker with an empty assertion while aiokafka resets a position
-        (faust/transport/drivers/aiokafka.py, 0.15.3, line 845).
-        """
+        """Do nothing: `watch.py` looks for stalls."""
+        # Faust's own look asserts while aiokafka resets a position (drivers/aiokafka.py, 0.15.3, line 845)
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, set[TP] | None]:
         if self.flow_active and not self.app.client_only and not self._get_active_partitions():

@@ -113,7 +113,7 @@ def run() -> None:
         app()
     except StreamprocError as error:
         if as_json():  # a settings file says so
-            _log_error(error)
+            _log_error(error, str(error), error.exit_code)
         else:
             console.print("[bold red]error:[/]", _one_line(error), markup=True)
         sys.exit(error.exit_code)
@@ -122,10 +122,11 @@ def run() -> None:
         sys.exit(INTERRUPTED)
 
 
-def _log_error(error: StreamprocError) -> None:
+def _log_error(error: Exception, words: str, code: int) -> int:
     logging.getLogger("streamproc.cli").critical(
-        " ".join(str(error).split()), extra={"kind": type(error).__name__, "exit_status": error.exit_code}
+        " ".join(words.split()), extra={"kind": type(error).__name__, "exit_status": code}
     )
+    return code
 
 
 def _run_for_machines() -> int:
@@ -134,19 +135,14 @@ def _run_for_machines() -> int:
     try:
         status = app(standalone_mode=False)
     except StreamprocError as error:
-        _log_error(error)
-        return error.exit_code
+        return _log_error(error, str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         log.warning("interrupted", extra={"exit_status": INTERRUPTED})
         return INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # what typer raises for what was typed has one, and no public base
             raise
-        code = int(getattr(error, "exit_code", 2))
-        log.critical(
-            " ".join(error.format_message().split()), extra={"kind": type(error).__name__, "exit_status": code}
-        )
-        return code
+        return _log_error(error, error.format_message(), int(getattr(error, "exit_code", 2)))
     return status if isinstance(status, int) else 0
 
 
