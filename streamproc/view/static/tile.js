@@ -46,7 +46,11 @@ export class Tile {
     complete: el("dd", { class: "wide" }),
     lost: el("dd"),
   };
-  #bar = svg("svg", { class: "blind-bar", viewBox: "0 0 1000 6", preserveAspectRatio: "none", role: "img" });
+  #bar = svg(
+    "svg",
+    { class: "blind-bar", viewBox: "0 0 1000 6", preserveAspectRatio: "none", role: "img" },
+    svg("title", {}, "The last hour is not known yet"), // until the first update
+  );
   #seen_edges_ms = -Infinity;
   #past = false;
 
