@@ -20,7 +20,7 @@ from streamproc.agents.assemble import Aggregation, add_assemble_agent
 from streamproc.agents.batches import Crash, Tenure, Window
 from streamproc.agents.extract import Extractor, add_extract_agent
 from streamproc.agents.lease import Lease
-from streamproc.agents.readback import read_back
+from streamproc.agents.readback import read_again, read_back
 from streamproc.agents.transport import StreamApp
 from streamproc.metrics import Metrics
 from streamproc.operators.pipeline import Pipeline
@@ -141,6 +141,7 @@ def _aggregation(
         pipeline=pipeline,
         metrics=metrics,
         read_back=partial(read_back, settings),
+        read_again=partial(read_again, settings),
         lease=app.lease,
         tracer=tracer,
     )

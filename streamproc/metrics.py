@@ -215,7 +215,12 @@ class Metrics(AroundMetrics):
         self.open_bytes = define.gauge(
             "open_frame_bytes",
             "Features held for frames that wait for tiles",
-            moves="Near STREAMPROC_MAX_OPEN_BYTES: frames are closed early soon.",
+            moves="Near STREAMPROC_MAX_OPEN_BYTES: results are set aside, see results_read_again.",
+        )
+        self.results_read_again = define.counter(
+            "results_read_again",
+            "Tiles whose results were set aside for want of memory and read again when their frame was done",
+            moves="One extract worker is far behind another; nothing is lost, but it is slower.",
         )
         self.assemble_seconds = define.latency(
             "assemble_seconds",

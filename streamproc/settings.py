@@ -112,12 +112,12 @@ class Settings(BaseSettings):
         le=1,
         description="Share of a frame's tiles below which it ends expired instead of partial",
     )
-    max_open_frames: int = Field(default=4096, ge=1, le=100_000, description="Unfinished frames of one partition")
+    max_open_frames: int = Field(default=16_384, ge=1, le=100_000, description="Unfinished frames of one partition")
     max_open_bytes: int = Field(
         default=192 * 2**20,
         ge=2**20,
         le=2**31 - 1,
-        description="Features held for unfinished frames in one worker",
+        description="Features held for unfinished frames in one worker; others are read again when their frame is done",
     )
     preview_per_s: float = Field(default=5, ge=0, le=5, description="Preview and edge pictures a second per camera")
 

@@ -106,6 +106,7 @@ class Variant:
             pipeline=self._pipeline,
             metrics=Metrics(),
             read_back=lambda *_: (),
+            read_again=lambda *_: {},
             lease=lease,
             tracer=self.tracer,
         )

@@ -82,7 +82,13 @@ class System:
         lease = Lease(8)
         lease.confirm(time.monotonic() + 3600)
         self.aggregation = Aggregation(
-            self.settings, pipeline=EDGES, metrics=metrics, read_back=lambda *_at: (), lease=lease, tracer=worker
+            self.settings,
+            pipeline=EDGES,
+            metrics=metrics,
+            read_back=lambda *_at: (),
+            read_again=lambda *_at: {},
+            lease=lease,
+            tracer=worker,
         )
         self.offset = 0
 

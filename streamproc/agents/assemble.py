@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
-from faust.types import EventT, Message, StreamT
+from faust.types import Message, StreamT
 
 from streamproc import cloudevents, wire
 from streamproc.agents import guard
+from streamproc.agents.acknowledger import Acknowledger
 from streamproc.agents.batches import Batch, MakeWindow, Window, collect
 from streamproc.agents.lease import Lease
 from streamproc.agents.transport import StreamApp
@@ -27,7 +27,7 @@ from streamproc.aggregator.recognition import FrameView, frame_event, merge_fram
 from streamproc.aggregator.whole import WholeSteps
 from streamproc.errors import BadMessage, LeaseError
 from streamproc.metrics import Metrics
-from streamproc.model import Codec, FrameEvent, Pixels
+from streamproc.model import Codec, Features, FrameEvent, Pixels
 from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pixels import encode, thumbnail
 from streamproc.settings import Settings
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 ReadBack: TypeAlias = Callable[[int, int], Iterable[cloudevents.Emitted]]
 """(partition, since_ms) -> a run's newest frame event, and events of frames after it whose own is not out."""
+
+ReadAgain: TypeAlias = Callable[[int, Sequence[int]], Mapping[int, Features]]
+"""(partition, offsets) -> the features that still stand there, by offset."""
 
 TICK_S = 0.25
 _LEASE_LOOK_S = 0.02
@@ -75,6 +78,7 @@ class Aggregation:
         pipeline: Pipeline,
         metrics: Metrics,
         read_back: ReadBack,
+        read_again: ReadAgain,
         lease: Lease,
         tracer: Tracer | None = None,
     ) -> None:
@@ -86,7 +90,7 @@ class Aggregation:
         self._settings = settings
         self._topics = Topics(settings.prefix)
         self._metrics = metrics
-        self._read_back = read_back
+        self._read_back, self._read_again = read_back, read_again
         self._partitions: dict[int, _Partition] = {}
         self.open_frames = 0
         self._over = -1  # records of this assignment and earlier ones are no longer ours
@@ -97,26 +101,41 @@ class Aggregation:
             self._take(batch, event.message)
             self.taken[event.message.partition] = event.message.offset + 1
         for number, partition in self._partitions.items():
-            for closed in partition.assembler.finish(self.worked_off_until_s):
-                if batch.tenure > self._over:
-                    self._emit(batch, number, partition, closed)
+            self._finish(batch, number, partition)
         self._make_room(batch)
         assemblers = [partition.assembler for partition in self._partitions.values()]
         self.open_frames = sum(assembler.open_frames for assembler in assemblers)
         self._metrics.open_frames.set(self.open_frames)
-        self._metrics.open_bytes.set(sum(assembler.open_bytes for assembler in assemblers))
+        self._metrics.open_bytes.set(self._held_bytes())
         batch.floors = {number: partition.assembler.needed_offset() for number, partition in self._partitions.items()}
 
+    def _finish(self, batch: Batch, number: int, partition: _Partition) -> None:
+        """Emit the frames that are done; results of theirs that were set aside are read again first."""
+        assembler = partition.assembler
+        self._emit_all(batch, number, partition, assembler.finish(self.worked_off_until_s))
+        while batch.tenure > self._over and (wanted := assembler.lacking(self._settings.max_open_bytes // 8)):
+            assembler.put_back(self._read_again(number, wanted))
+            self._metrics.results_read_again.inc(len(wanted))
+            self._emit_all(batch, number, partition, assembler.finish(self.worked_off_until_s))
+
     def _make_room(self, batch: Batch) -> None:
-        """Keep what all partitions of this worker hold within its bound: the fullest lets go first."""
-        held = {number: partition.assembler.open_bytes for number, partition in self._partitions.items()}
-        while sum(held.values()) > self._settings.max_open_bytes:
-            number = max(held, key=lambda one: held[one])
+        """Keep what all partitions of this worker hold within its bound: the fullest sets aside first.
+
+        Only when what is left of each tile fills the memory, frames are let go unfinished.
+        """
+        bound = self._settings.max_open_bytes
+        fullest = sorted(self._partitions.values(), key=lambda one: one.assembler.open_bytes, reverse=True)
+        wanted = self._held_bytes() - bound * 3 // 4 if self._held_bytes() > bound else 0
+        for partition in fullest:
+            wanted -= partition.assembler.set_aside(wanted)
+        while batch.tenure > self._over and self._held_bytes() > bound:
+            number = max(self._partitions, key=lambda one: self._partitions[one].assembler.open_bytes)
             partition = self._partitions[number]
-            for closed in partition.assembler.evict_oldest(self.worked_off_until_s):
-                if batch.tenure > self._over:
-                    self._emit(batch, number, partition, closed)
-            held[number] = partition.assembler.open_bytes
+            self._emit_all(batch, number, partition, partition.assembler.evict_oldest(self.worked_off_until_s))
+            self._finish(batch, number, partition)
+
+    def _held_bytes(self) -> int:
+        return sum(partition.assembler.open_bytes for partition in self._partitions.values())
 
     def end(self, tenure: int) -> None:
         """From now on nothing of this assignment is emitted; from any thread."""
@@ -206,6 +225,11 @@ class Aggregation:
                 except BadMessage as error:
                     about = {"camera": camera, "run": run, "partition": number, "reason": error.reason}
                     log.warning("followers begin anew: %s", error.detail, extra=about)
+
+    def _emit_all(self, batch: Batch, number: int, partition: _Partition, done: Iterable[ClosedFrame]) -> None:
+        for closed in done:
+            if batch.tenure > self._over:
+                self._emit(batch, number, partition, closed)
 
     def _emit(self, batch: Batch, number: int, partition: _Partition, closed: ClosedFrame) -> None:
         started_ns = time.time_ns()
@@ -334,28 +358,6 @@ def _fitting(pixels: Pixels, codec: Codec) -> bytes:
         pixels = thumbnail(pixels, 2)
         encoded = encode(pixels, codec=codec, jpeg_quality=80)
     return encoded
-
-
-class Acknowledger:
-    """Holds read records until no open frame needs them, then acknowledges them in order."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[int, deque[EventT[Any]]] = {}
-        self._tenure = -1
-
-    def settled(self, batch: Batch) -> None:
-        """Take the records of a delivered batch, and acknowledge all that lie below their partition's floor."""
-        if batch.tenure != self._tenure:
-            self._waiting, self._tenure = {}, batch.tenure
-        for event in batch.events:
-            message = event.message
-            message.value = b""  # the bytes are not needed any more, the record is until it is acknowledged
-            event.value = b""
-            self._waiting.setdefault(message.partition, deque()).append(event)
-        for number, floor in batch.floors.items():
-            waiting = self._waiting.get(number, deque())
-            while waiting and (floor is None or waiting[0].message.offset < floor):
-                waiting.popleft().ack()
 
 
 def add_assemble_agent(

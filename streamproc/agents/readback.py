@@ -1,17 +1,23 @@
-"""What the aggregator emitted before: the tail of its own events partition."""
+"""What the aggregator reads beside its group: events it emitted before, and features that it set aside."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
+from streamproc import wire
 from streamproc.cloudevents import Emitted, emitted
+from streamproc.errors import BadMessage
+from streamproc.model import Features
 from streamproc.reader import TopicReader
+from streamproc.records import rounds
 from streamproc.settings import Settings
 from streamproc.topics import Topics
 
 log = logging.getLogger(__name__)
+
+_QUEUE_BYTES = 8 * 2**20  # of records that have come and are not yet decoded
 
 
 def read_back(settings: Settings, partition: int, since_ms: int) -> Iterable[Emitted]:
@@ -50,3 +56,23 @@ def read_back(settings: Settings, partition: int, since_ms: int) -> Iterable[Emi
         },
     )
     return [*frames.values(), *(event for events in unfinished.values() for event in events)]
+
+
+def read_again(settings: Settings, partition: int, offsets: Sequence[int]) -> Mapping[int, Features]:
+    """The features at offsets of a partition; those that are no longer kept are not among them.
+
+    Raises:
+        BrokerError: The broker does not answer.
+    """
+    wanted, found = set(offsets), dict[int, Features]()
+    with TopicReader(settings, Topics(settings.prefix).features, max_queue_bytes=_QUEUE_BYTES) as reader:
+        for ranges in rounds([{partition: (offset, offset + 1)} for offset in offsets], reader):
+            for record in reader.read(ranges):
+                if record.offset in wanted:
+                    try:
+                        found[record.offset] = wire.decode_features(
+                            record.value, max_frame_pixels=settings.max_frame_pixels
+                        )
+                    except BadMessage:  # what was there has decoded: this is another record, of a topic made anew
+                        continue
+    return found

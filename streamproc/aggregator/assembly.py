@@ -6,98 +6,29 @@ contradicting each other; every frame that was seen leaves exactly once, in the 
 A frame waits for its predecessor: sequence numbers of a run are contiguous, so a hole means tiles under way, and it is
 waited for like a missing tile, up to the deadline. A run begins with the lowest sequence that its tiles name as sent
 (`TileHeader.first`); nothing below it is waited for.
+
+When too much is held, results of the frames that came last are set aside, and read again from the log when their frames
+are next to leave.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Literal, TypeAlias
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from msgspec.structs import replace as replace_struct
+from streamproc.aggregator.frames import ClosedFrame, Limits, OpenFrame, TileOutcome, never_seen
+from streamproc.model import Features, FrameKey
 
-from streamproc.model import Features, FrameKey, Outcome, TileHeader
+__all__ = ["Assembler", "ClosedFrame", "Limits", "TileOutcome"]
 
-TileOutcome = Literal["merged", "duplicate", "late", "rejected", "deadlettered"]
 StreamKey: TypeAlias = tuple[str, str]
 """Camera and run."""
-Span: TypeAlias = tuple[int, int]
-"""First pixel and the one after the last."""
 
 _ANY = 2**63  # above all sequences
 _REMEMBERED_GAPS = 1024  # closed frames whose missing tiles are still told apart from repeats
 _REMEMBERED_STREAMS = 4096  # runs without an open frame, so that a re-read frame is known to be out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Bounds of one assembler.
-
-    Attributes:
-        deadline_s: Longest wait for the tiles of a frame, from its first tile on.
-        min_coverage: Share of tiles below which an unfinished frame ends expired instead of partial.
-        max_frames: Frames held at once.
-        max_bytes: Encoded features held at once.
-    """
-
-    deadline_s: float
-    min_coverage: float
-    max_frames: int
-    max_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ClosedFrame:
-    """A frame that is done, whatever became of it.
-
-    Attributes:
-        header: Of the first tile seen; for geometry and capture time.
-        parts: Tiles that count, in row-major order; empty unless complete or partial.
-        missing: (row, col) of tiles without results.
-        tiles: What became of each of its tiles.
-        reason: Why it is not complete; None for complete.
-        arrived_s: When its last tile came, on the assembler's clock.
-        pipeline: Digest of the pipeline its tiles went through.
-        evidence: All its tiles, those without results too.
-    """
-
-    header: TileHeader
-    outcome: Outcome
-    parts: tuple[Features, ...]
-    missing: tuple[tuple[int, int], ...]
-    tiles: Counter[TileOutcome]
-    reason: str | None
-    arrived_s: float
-    pipeline: str
-    evidence: tuple[Features, ...] = ()
-
-    @property
-    def key(self) -> FrameKey:
-        """Which frame."""
-        return self.header.key
-
-    def rejected(self, reason: str) -> ClosedFrame:
-        """The same frame without results, because they turned out not to fit each other."""
-        tiles = Counter(self.tiles)
-        tiles["rejected"] += tiles.pop("merged", 0)
-        missing = tuple(divmod(index, self.header.cols) for index in range(self.header.tile_count))
-        return replace(self, outcome="rejected", parts=(), missing=missing, tiles=tiles, reason=reason)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Frame:
-    header: TileHeader
-    pipeline: str
-    first_offset: int
-    deadline_s: float
-    arrived_s: float
-    parts: dict[int, Features] = field(default_factory=dict)
-    row_spans: dict[int, Span] = field(default_factory=dict)
-    col_spans: dict[int, Span] = field(default_factory=dict)
-    bytes: int = 0
-    closed: ClosedFrame | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +36,7 @@ class _Stream:
     key: StreamKey
     next: int = _ANY  # the sequence that is waited for
     begun: bool = False  # whether a frame of the run is known to be out
-    frames: dict[int, _Frame] = field(default_factory=dict)
+    frames: dict[int, OpenFrame] = field(default_factory=dict)
 
     def sent_from(self, sequence: int) -> None:
         """Frames of the run were sent from there on; what is out already stays so."""
@@ -124,6 +55,7 @@ class Assembler:
         self._streams: dict[StreamKey, _Stream] = {}
         self._active: dict[StreamKey, _Stream] = {}  # those that hold frames
         self._gaps: OrderedDict[FrameKey, frozenset[int]] = OrderedDict()
+        self._asked: list[OpenFrame] = []  # by `lacking`, for `put_back`
         self.open_frames = 0
         self.open_bytes = 0
 
@@ -157,24 +89,84 @@ class Assembler:
         frame = stream.frames.get(tile.sequence)
         if frame is None:
             frame = self._open(stream, features, offset=offset, now_s=now_s)
-        if frame.closed is not None:
-            gone = {row * tile.cols + col for row, col in frame.closed.missing}
-            return "late" if tile.index in gone else "duplicate"
-        frame.first_offset = min(frame.first_offset, offset)
-        return self._merge(frame, features, size_bytes=size_bytes, now_s=now_s)
+        if frame.verdict is not None:
+            return "late" if frame.lacks_tile(tile.index) else "duplicate"
+        frame.first_offset, frame.arrived_s = min(frame.first_offset, offset), now_s
+        before = frame.bytes
+        outcome = frame.take(features, size_bytes=size_bytes, offset=offset, limits=self._limits)
+        self.open_bytes += frame.bytes - before
+        return outcome
 
     def finish(self, now_s: float) -> list[ClosedFrame]:
-        """Frames that are done by now, in order of sequence within each run; each leaves once."""
+        """Frames that are done by now, in order of sequence within each run; each leaves once.
+
+        Those whose results are set aside stay, and so do the ones behind them, until `put_back`.
+        """
         done: list[ClosedFrame] = []
         for stream in list(self._active.values()):
             done += self._release(stream, now_s)
-        while self.open_frames > self._limits.max_frames or self.open_bytes > self._limits.max_bytes:
+        if self.open_bytes > self._limits.max_bytes:
+            self.set_aside(self.open_bytes - self._limits.max_bytes * 3 // 4)
+        while self._holds_too_much() and not self._ready():
             done += self._evict(now_s)
         self._forget_idle_streams()
         return done
 
+    # --- results set aside -------------------------------------------------------------------------------------
+
+    def set_aside(self, bytes_wanted: int) -> int:
+        """Forget results until so many bytes are free, of the frames that came last first; returns how many are."""
+        freed = 0
+        if bytes_wanted > 0:
+            for frame in sorted(self._held(), key=lambda frame: frame.first_offset, reverse=True):
+                freed += frame.bytes
+                frame.set_aside()
+                freed -= frame.bytes
+                if freed >= bytes_wanted:
+                    break
+        self.open_bytes -= freed
+        return freed
+
+    def lacking(self, budget_bytes: int) -> list[int]:
+        """Offsets of results to read again now; none while no frame could leave with them.
+
+        Those of frames that could leave come first, then those of the frames that came before others, as far as the
+        budget goes; all of one frame at least.
+        """
+        ready = {id(frame) for frame in self._ready()}
+        self._asked = []
+        offsets: list[int] = []
+        if ready:
+            for frame in sorted(self._held(), key=lambda frame: (id(frame) not in ready, frame.first_offset)):
+                found = list(frame.aside())
+                budget_bytes -= sum(size for _, size in found)
+                if budget_bytes < 0 and self._asked:
+                    break
+                if found:
+                    self._asked.append(frame)
+                    offsets += [offset for offset, _ in found]
+        return sorted(offsets)
+
+    def _ready(self) -> list[OpenFrame]:
+        """Frames that could leave, were their results not set aside."""
+        heads = [stream.frames.get(stream.next) for stream in self._active.values()]
+        return [frame for frame in heads if frame is not None and frame.waits_for_results]
+
+    def put_back(self, found: Mapping[int, Features]) -> None:
+        """Take what was read again, by offset; what `lacking` named and is not there is no longer kept."""
+        for frame in self._asked:
+            before = frame.bytes
+            frame.put_back(found, self._limits)
+            self.open_bytes += frame.bytes - before
+        self._asked = []
+
+    # --- what is held ------------------------------------------------------------------------------------------
+
     def evict_oldest(self, now_s: float) -> list[ClosedFrame]:
-        """Let the frame go that has waited longest, to make room; nothing if none is held."""
+        """Let the frame go that has waited longest, to make room; nothing if none is held.
+
+        The frames behind it may be `lacking` then.
+        """
         return list(self._evict(now_s)) if self._active else []
 
     @property
@@ -190,7 +182,10 @@ class Assembler:
         """When `finish` has something to do even if no tile comes; None if nothing is held."""
         return min((frame.deadline_s for frame in self._held()), default=None)
 
-    def _held(self) -> Iterator[_Frame]:
+    def _holds_too_much(self) -> bool:
+        return self.open_frames > self._limits.max_frames or self.open_bytes > self._limits.max_bytes
+
+    def _held(self) -> Iterator[OpenFrame]:
         return (frame for stream in self._active.values() for frame in stream.frames.values())
 
     # --- one tile ----------------------------------------------------------------------------------------------
@@ -201,8 +196,8 @@ class Assembler:
             stream = self._streams[key] = _Stream(key)
         return stream
 
-    def _open(self, stream: _Stream, features: Features, *, offset: int, now_s: float) -> _Frame:
-        frame = _Frame(
+    def _open(self, stream: _Stream, features: Features, *, offset: int, now_s: float) -> OpenFrame:
+        frame = OpenFrame(
             header=features.tile,
             pipeline=features.pipeline,
             first_offset=offset,
@@ -214,45 +209,32 @@ class Assembler:
         self.open_frames += 1
         return frame
 
-    def _merge(self, frame: _Frame, features: Features, *, size_bytes: int, now_s: float) -> TileOutcome | None:
-        tile = features.tile
-        known = frame.parts.get(tile.index)
-        frame.arrived_s = now_s
-        if known is not None and known.tile.payload_digest == tile.payload_digest:
-            if known.refusal is None or features.refusal is not None:
-                return "duplicate"
-            frame.parts[tile.index] = features  # a redriven tile takes the place of its refusal
-            return "deadlettered"
-        conflict = _conflict(frame, features, known)
-        if conflict is not None:
-            _close(frame, "rejected", reason=conflict, extra="rejected")
-            return None
-        frame.parts[tile.index] = features
-        frame.bytes += size_bytes
-        self.open_bytes += size_bytes
-        if len(frame.parts) == tile.tile_count:
-            _close_full(frame, self._limits)
-        return None
-
     # --- done frames -------------------------------------------------------------------------------------------
 
     def _release(self, stream: _Stream, now_s: float) -> Iterator[ClosedFrame]:
         for held in stream.frames.values():
-            if held.closed is None and now_s >= held.deadline_s:
-                _close_unfinished(held, self._limits, reason="deadline")
+            if held.deadline_s > now_s:
+                break  # those behind it came later
+            if held.verdict is None:
+                self._give_up(held, reason="deadline")
         while stream.frames:
             frame = stream.frames.get(stream.next)
             if frame is None:
                 first = min(stream.frames)
                 if now_s < stream.frames[first].deadline_s:
                     return
-                yield from self._give_up(stream, first)
-            elif frame.closed is None:
+                yield from self._pass_hole(stream, first)
+            elif frame.verdict is None or frame.waits_for_results:
                 return
             else:
                 yield self._leave(stream, frame)
 
-    def _give_up(self, stream: _Stream, first: int) -> Iterator[ClosedFrame]:
+    def _give_up(self, frame: OpenFrame, *, reason: str) -> None:
+        before = frame.bytes
+        frame.give_up(self._limits, reason=reason)
+        self.open_bytes += frame.bytes - before
+
+    def _pass_hole(self, stream: _Stream, first: int) -> Iterator[ClosedFrame]:
         """A hole before frame `first` was waited for long enough: its frames end expired, told by their successor.
 
         A run that is seen from its middle on (a log cut by retention) has no hole before its first frame.
@@ -260,12 +242,11 @@ class Assembler:
         if stream.begun:
             after = stream.frames[first]
             for sequence in range(max(stream.next, first - self._limits.max_frames), first):
-                yield _never_seen(after, sequence)
+                yield never_seen(after, sequence)
         stream.next, stream.begun = first, True
 
-    def _leave(self, stream: _Stream, frame: _Frame) -> ClosedFrame:
-        closed = frame.closed
-        assert closed is not None  # noqa: S101 - only closed frames are released
+    def _leave(self, stream: _Stream, frame: OpenFrame) -> ClosedFrame:
+        closed = frame.closed()
         del stream.frames[closed.header.sequence]
         if not stream.frames:
             del self._active[stream.key]
@@ -286,10 +267,10 @@ class Assembler:
         )
         first = min(stream.frames)
         if stream.next < first:
-            yield from self._give_up(stream, first)
+            yield from self._pass_hole(stream, first)
         oldest = stream.frames[first]
-        if oldest.closed is None:
-            _close_unfinished(oldest, self._limits, reason="evicted")
+        if oldest.verdict is None:
+            self._give_up(oldest, reason="evicted")
         yield from self._release(stream, now_s)
 
     def _forget_idle_streams(self) -> None:
@@ -298,96 +279,3 @@ class Assembler:
             idle = [key for key, stream in self._streams.items() if not stream.frames][:excess]
             for key in idle:
                 del self._streams[key]
-
-
-def _conflict(frame: _Frame, features: Features, known: Features | None) -> str | None:
-    """Why a tile cannot belong to the frame as the others describe it."""
-    have, tile = frame.header, features.tile
-    for what, ours, theirs in (
-        ("frame digest", have.frame_digest, tile.frame_digest),
-        ("frame size", (have.frame_width, have.frame_height), (tile.frame_width, tile.frame_height)),
-        ("grid", (have.rows, have.cols), (tile.rows, tile.cols)),
-        ("pipeline", frame.pipeline, features.pipeline),
-    ):
-        if ours != theirs:
-            return f"conflict: tile {tile.row},{tile.col} has another {what} than the tiles before it"
-    if known is not None:
-        return f"conflict: tile {tile.row},{tile.col} came twice with different pixels"
-    core = tile.core
-    if frame.row_spans.setdefault(tile.row, (core.y, core.bottom)) != (core.y, core.bottom):
-        return f"conflict: tile {tile.row},{tile.col} stands at another height than its row"
-    if frame.col_spans.setdefault(tile.col, (core.x, core.right)) != (core.x, core.right):
-        return f"conflict: tile {tile.row},{tile.col} stands at another column than the tiles above it"
-    return None
-
-
-def _apart(spans: dict[int, Span]) -> bool:
-    """Whether spans follow each other without overlap, in the order of their rows or columns."""
-    ordered = [spans[index] for index in sorted(spans)]
-    return all(before[1] <= after[0] for before, after in pairwise(ordered))
-
-
-def _close_full(frame: _Frame, limits: Limits) -> None:
-    if any(part.refusal is not None for part in frame.parts.values()):
-        _close_unfinished(frame, limits, reason="dead letters")
-        return
-    covered = sum(part.tile.core.area for part in frame.parts.values())
-    if covered == frame.header.frame_width * frame.header.frame_height:
-        _close(frame, "complete", reason=None)
-    else:
-        _close(frame, "rejected", reason="conflict: the tiles do not cover the frame")
-
-
-def _close_unfinished(frame: _Frame, limits: Limits, *, reason: str) -> None:
-    good = sum(part.refusal is None for part in frame.parts.values())
-    refused = len(frame.parts) - good
-    told = f"{reason}: {good} of {frame.header.tile_count} tiles"
-    if refused and good == 0:
-        _close(frame, "rejected", reason=told)
-    elif reason != "evicted" and good and good / frame.header.tile_count >= limits.min_coverage:
-        _close(frame, "partial", reason=told)
-    else:
-        _close(frame, "rejected" if refused else "expired", reason=told)
-
-
-def _never_seen(after: _Frame, sequence: int) -> ClosedFrame:
-    """A frame of which no tile came; geometry and capture time are those of the frame after it."""
-    header = replace_struct(after.header, sequence=sequence)
-    return ClosedFrame(
-        header=header,
-        outcome="expired",
-        parts=(),
-        missing=tuple(divmod(index, header.cols) for index in range(header.tile_count)),
-        tiles=Counter(),
-        reason="deadline: no tile came; size and capture time are those of the next frame",
-        arrived_s=after.arrived_s,
-        pipeline=after.pipeline,
-    )
-
-
-def _close(frame: _Frame, outcome: Outcome, *, reason: str | None, extra: TileOutcome | None = None) -> None:
-    header = frame.header
-    if outcome in {"complete", "partial"} and not (_apart(frame.row_spans) and _apart(frame.col_spans)):
-        outcome, reason = "rejected", "conflict: tiles overlap"
-    parts = tuple(frame.parts[index] for index in sorted(frame.parts))
-    kept = tuple(part for part in parts if part.refusal is None)
-    merged = outcome in {"complete", "partial"}
-    tiles: Counter[TileOutcome] = Counter()
-    tiles["merged" if merged else "rejected"] += len(kept)
-    tiles["deadlettered"] += len(parts) - len(kept)
-    if extra is not None:
-        tiles[extra] += 1
-    have = {part.tile.index for part in kept} if merged else set()
-    missing = tuple(divmod(index, header.cols) for index in range(header.tile_count) if index not in have)
-    frame.closed = ClosedFrame(
-        header=header,
-        outcome=outcome,
-        parts=kept if merged else (),
-        missing=missing,
-        tiles=+tiles,
-        reason=reason,
-        arrived_s=frame.arrived_s,
-        pipeline=frame.pipeline,
-        evidence=parts,
-    )
-    frame.parts = {}

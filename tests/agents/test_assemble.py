@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
 import pytest
 
 from streamproc import cloudevents, wire
-from streamproc.agents.assemble import Acknowledger, Aggregation
+from streamproc.agents.acknowledger import Acknowledger
+from streamproc.agents.assemble import Aggregation
 from streamproc.agents.batches import Batch
 from streamproc.agents.lease import Lease
 from streamproc.metrics import Metrics
@@ -32,6 +33,8 @@ class Aggregator:
     ) -> None:
         self.metrics = Metrics()
         self.read_backs: list[tuple[int, int]] = []
+        self.log: dict[int, Features] = {}
+        self.read_again = 0
 
         def read_back(partition: int, since_ms: int) -> list[cloudevents.Emitted]:
             self.read_backs.append((partition, since_ms))
@@ -47,6 +50,7 @@ class Aggregator:
             pipeline=pipeline or default_pipeline(),
             metrics=self.metrics,
             read_back=read_back,
+            read_again=self._read_again,
             lease=self.lease,
         )
         self.acknowledger = Acknowledger()
@@ -68,8 +72,13 @@ class Aggregator:
                     partition=partition,
                 )
             )
+            self.log[self.offset] = part
             self.offset += 1
         return messages
+
+    def _read_again(self, _partition: int, offsets: Sequence[int]) -> dict[int, Features]:
+        self.read_again += len(offsets)
+        return {offset: self.log[offset] for offset in offsets}
 
     def run(self, batch: Batch) -> SentBatch:
         if not self.backlog:
@@ -183,25 +192,52 @@ def test_a_frame_whose_tiles_may_lie_in_a_backlog_does_not_expire() -> None:
     assert event["outcome"] == "complete"
 
 
-def test_what_all_partitions_hold_together_is_bounded_and_the_oldest_of_the_fullest_goes_first() -> None:
+def held_bytes(aggregator: Aggregator) -> int:
+    return sum(one.assembler.open_bytes for one in aggregator.aggregation._partitions.values())
+
+
+def pictured(index: int, sequence: int, camera: str) -> Features:
+    """A tile whose record takes 40 kB."""
+    part = features(index=index, camera=camera, sequence=sequence)
+    return msgspec.structs.replace(part, thumbnail=bytes([sequence % 256]) * 16 * 12 * 200, thumbnail_scale=8)
+
+
+def test_results_are_set_aside_when_all_partitions_hold_too_much_and_every_frame_is_still_complete() -> None:
+    """Two partitions together; of each frame the last tile comes from a worker that is far behind."""
     aggregator = Aggregator(max_open_bytes=2**20)
     told: list[dict[str, Any]] = []
-    size = 40_000
-    for number in range(30):
-        sequence, side = divmod(number, 2)
-        part = features(camera=f"cam-{side}", sequence=sequence)
-        part = msgspec.structs.replace(part, thumbnail=bytes(size), thumbnail_scale=8)
-        told += events(aggregator.take(part, partition=side))
-        assert sum(one.assembler.open_bytes for one in aggregator.aggregation._partitions.values()) <= 2**20
+    for indexes in ((0, 1, 2), (3,)):
+        for sequence in range(20):
+            for side in range(2):
+                for index in indexes:
+                    part = pictured(index, sequence, f"cam-{side}")
+                    told += events(aggregator.take(part, partition=side))
+                    assert held_bytes(aggregator) <= 2**20
     assert [(event["camera"], event["sequence"]) for event in told] == [
-        ("cam-0", 0),  # 13 on each side
+        (f"cam-{side}", sequence) for sequence in range(20) for side in range(2)
+    ]
+    assert {event["outcome"] for event in told} == {"complete"}
+    counted = aggregator.metrics.registry.get_sample_value("streamproc_results_read_again_total")
+    assert aggregator.read_again == counted
+    assert 60 < aggregator.read_again <= 120
+    assert held_bytes(aggregator) == 0
+
+
+def test_when_what_is_left_of_each_tile_fills_the_memory_the_oldest_frame_of_the_fullest_partition_goes() -> None:
+    aggregator = Aggregator(max_open_bytes=2**20)
+    told: list[dict[str, Any]] = []
+    for sequence in range(300):
+        for side in range(2):
+            told += events(aggregator.take(features(camera=f"cam-{side}", sequence=sequence), partition=side))
+            assert held_bytes(aggregator) <= 2**20
+    assert [(event["camera"], event["sequence"]) for event in told[:4]] == [
+        ("cam-0", 0),
+        ("cam-1", 0),
         ("cam-0", 1),
-        ("cam-1", 0),  # 12 and 14
-        ("cam-0", 2),
         ("cam-1", 1),
     ]
-    assert {event["outcome"] for event in told} == {"expired"}
-    assert told[0]["reason"] == "evicted: 1 of 4 tiles"
+    assert len(told) < 300
+    assert {(event["outcome"], event["reason"]) for event in told} == {("expired", "evicted: 1 of 4 tiles")}
 
 
 def test_an_empty_batch_looks_at_deadlines() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
+from streamproc.aggregator.frames import OVERHEAD_BYTES
 from streamproc.model import Features, Grid, Rect, Refusal
 from tests.features import features
 
@@ -310,12 +311,25 @@ def test_open_frames_are_bounded_in_number_and_the_oldest_goes_first() -> None:
     assert {closed.reason for closed in feed.done} == {"evicted: 1 of 4 tiles"}
 
 
-def test_open_frames_are_bounded_in_bytes_even_when_they_wait_behind_a_hole() -> None:
-    feed = Feed(Limits(deadline_s=10, min_coverage=0.5, max_frames=100, max_bytes=10_000))
+def test_open_frames_are_bounded_in_bytes_even_when_nothing_can_be_set_aside() -> None:
+    held = 4 * (OVERHEAD_BYTES + 100)
+    feed = Feed(Limits(deadline_s=10, min_coverage=0.5, max_frames=100, max_bytes=2 * held))
     for sequence in range(1, 9):
-        feed.frame(sequence)
-        assert feed.assembler.open_bytes <= 10_000
+        for index in range(4):
+            feed.add(features(index=index, sequence=sequence), size_bytes=100)
+        assert feed.assembler.open_bytes <= 2 * held
     assert feed.outcomes[0] == (1, "complete")
+
+
+def test_a_frame_larger_than_all_that_may_be_held_is_evicted_by_itself() -> None:
+    feed = Feed(Limits(deadline_s=10, min_coverage=0.5, max_frames=100, max_bytes=100_000))
+    feed.add(features(index=0, sequence=0), size_bytes=1000)
+    for index in range(4):
+        feed.add(features(index=index, sequence=1), size_bytes=40_000)
+    for index in (1, 2, 3):
+        feed.add(features(index=index, sequence=0), size_bytes=1000)
+    assert feed.outcomes == [(0, "complete"), (1, "expired")]
+    assert feed.done[1].reason == "evicted: 3 of 4 tiles"
 
 
 def test_the_floor_is_the_first_record_of_the_oldest_frame_held() -> None:

@@ -153,7 +153,7 @@ def test_no_page_scrolls_sideways_and_no_flowchart_is_cut_off(browser: Browser, 
     assert len(names) > 50
     for path in names:
         page.set_viewport_size({"width": WIDE, "height": 800})
-        page.goto(path.as_uri(), wait_until="domcontentloaded")
+        page.goto(path.as_uri())  # with its style sheets
         assert page.evaluate("document.documentElement.scrollWidth") <= WIDE, path.name
         assert not page.evaluate(CUT_OFF), path.name
         page.set_viewport_size({"width": NARROW, "height": 800})

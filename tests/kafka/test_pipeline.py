@@ -32,6 +32,7 @@ from streamproc.supervise import Workers, WorkerSpec
 from streamproc.topics import Topics, camera_partition, tile_partition
 from tests.event_schema import check_event
 from tests.features import tile_header
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -157,6 +158,52 @@ def test_a_worker_killed_and_restarted_in_the_middle_loses_nothing_and_doubles_n
     assert set(log.seen.values()) == {1}
     assert {event["data"]["outcome"] for event in events} == {"complete"}
     assert [event["data"]["edges"]["digest"] for event in events] == [whole_frame_digest(one) for one in source.pixels]
+
+
+def test_frames_are_complete_although_one_worker_is_far_behind_and_memory_holds_a_small_part_of_them(
+    topics_ready: Callable[..., Settings], tmp_path: Path, edges_only: Path
+) -> None:
+    """One of two extract workers is frozen while the other does all its own: results are set aside and read again."""
+    settings = topics_ready(session_timeout_s=60, max_open_bytes=2 * 2**20, frame_deadline_s=2)
+    source = Recorded(open_source("synthetic:640x480", settings), 300)
+    roles = ["extract", "extract", "aggregate"]
+    with (
+        running(settings, roles, tmp_path, edges_only) as workers,
+        EventLog(settings, camera="gate", run="run-1") as log,
+    ):
+        os.kill(workers.pids[0], signal.SIGSTOP)
+        try:
+            publish(
+                source,
+                settings,
+                camera="gate",
+                run="run-1",
+                codec="png",
+                grid=Grid(2, 2),
+                fps="max",
+                pipeline_halo=2,
+                partitions=8,
+            )
+            wait_until(
+                lambda: _bytes_of_features(settings, records=550) > 8 * 2**20, "half of the tiles done", timeout_s=60
+            )
+            time.sleep(3)  # longer than the deadline of a frame
+            assert not log.seen
+        finally:
+            os.kill(workers.pids[0], signal.SIGCONT)
+        assert log.wait_for(300, timeout_s=90)
+        events = log.events()
+        workers.check()
+    assert set(log.seen.values()) == {1}
+    assert [event["data"]["sequence"] for event in events] == list(range(300))
+    assert {event["data"]["outcome"] for event in events} == {"complete"}
+    assert [event["data"]["edges"]["digest"] for event in events] == [whole_frame_digest(one) for one in source.pixels]
+
+
+def _bytes_of_features(settings: Settings, *, records: int) -> int:
+    """Of all records in the topic, once there are so many."""
+    found = read_all(settings, Topics(settings.prefix).features)
+    return sum(len(record.value) for record in found) if len(found) >= records else 0
 
 
 def test_bad_tiles_go_to_dead_letters_with_their_reason_and_their_frames_end(

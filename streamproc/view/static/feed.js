@@ -45,7 +45,7 @@ export class Feed {
     this.#newer.addEventListener("click", () => {
       this.#list.scrollTop = 0;
       this.#takeWaiting();
-      this.#button(0)?.focus();
+      this.focus();
     });
     this.#list.addEventListener("keydown", (event) => this.#key(event));
     this.#list.addEventListener("click", (event) => this.#click(event));
@@ -160,14 +160,21 @@ export class Feed {
   }
 
   #render() {
-    const focused = document.activeElement?.closest("[data-id]")?.getAttribute("data-id");
+    const inside = this.#list.contains(document.activeElement);
+    const focused = document.activeElement?.getAttribute("data-id");
     const at = this.#list.scrollTop;
     this.#list.replaceChildren(...this.#rows.map((event) => this.#row(event)));
     this.#list.scrollTop = at;
     this.#markMoment();
     this.#tabbable();
-    if (focused) [...this.#buttons()].find((button) => button.dataset.id === focused)?.focus();
+    const again = [...this.#buttons()].find((button) => button.dataset.id === focused);
+    if (inside) (again ?? this).focus();
     this.#tell();
+  }
+
+  /** To the newest event; the list itself holds the focus while its rows are still being read. */
+  focus() {
+    (this.#button(0) ?? this.#list).focus();
   }
 
   /** Between the events before a moment and those after it: the moment, to which the list is scrolled once. */

@@ -224,7 +224,7 @@ listen({
   },
   g: () => {
     showTab("events");
-    part("feed", HTMLOListElement).querySelector("button")?.focus();
+    feed.focus();
   },
   1: () => showTab("events", true),
   2: () => showTab("charts", true),

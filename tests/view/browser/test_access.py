@@ -146,6 +146,7 @@ def test_keys_open_and_close_and_the_focus_comes_back(page: Page, stand_in: Stan
     expect(tile(page, "gate")).to_be_visible()
     expect(tile(page, "yard").locator(".stage")).to_be_focused()
     page.keyboard.press("g")
+    expect(page.locator("#feed button").first).to_be_focused()  # once the log was read for all cameras again
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator("#event-title")).to_be_visible()
