@@ -145,8 +145,7 @@ class Lane:
         """No more reports will come: what is not acknowledged has failed."""
         for run in self._all_runs():
             run.deliveries.give_up(f"topic {self._topic}: records were not acknowledged when reading ended")
-            if run.traces is not None:
-                run.traces.give_up()
+            run.traces.give_up()
 
     @property
     def settled(self) -> bool:
@@ -288,7 +287,7 @@ class Lane:
 
     def _send_frame(self, run: Run, frame: Frame) -> None:
         key = FrameKey(self._spec.name, run.id, run.numbered)
-        began_ns = 0 if run.traces is None else time.time_ns()
+        began_ns = time.time_ns()
         try:
             preview = run.previews.chosen(run.numbered, frame.captured_ns)
             with self._changed:
@@ -297,7 +296,7 @@ class Lane:
         except StreamprocError as error:
             run.deliveries.spoil(frame, error)
             return
-        encoded_ns = 0 if run.traces is None else time.time_ns()
+        encoded_ns = time.time_ns()
         line = line_of(encoded.tiles[0][0], encoded.pixels) if self._outlet.ledger is not None else None
         try:
             saved = Saved(encoded.unchanged, encoded.held)
@@ -306,16 +305,13 @@ class Lane:
             run.deliveries.unsent(frame, error)
             raise
         run.numbered += 1
-        trace = None
-        if run.traces is not None:
-            trace = run.traces.begin(encoded.tiles, encode_ns=(began_ns, encoded_ns))
+        trace = run.traces.begin(encoded.tiles, encode_ns=(began_ns, encoded_ns))
         for index, (header, payload) in enumerate(encoded.tiles):
             try:
                 self._send(run, index, header, payload, trace)
             except StreamprocError as error:
                 run.deliveries.refuse(key.sequence, len(encoded.tiles) - index, error)
-                if run.traces is not None:
-                    run.traces.report(key.sequence, error, tiles=len(encoded.tiles) - index)
+                run.traces.report(key.sequence, error, tiles=len(encoded.tiles) - index)
                 return
 
     def _send(self, run: Run, index: int, header: TileHeader, payload: bytes, trace: bytes | None) -> None:
@@ -326,8 +322,7 @@ class Lane:
             if error is None and offset is not None:
                 run.cutter.delivered(sequence, index, offset)
             run.deliveries.report(sequence, size, error)
-            if run.traces is not None:
-                run.traces.report(sequence, error)
+            run.traces.report(sequence, error)
 
         self._outlet.sender.send(
             topic=self._topic,

@@ -96,7 +96,7 @@ class Run:
         self.previews = PreviewChoice(outlet.settings.preview_per_s, stream_fps=stream_fps)
         self.deliveries = Deliveries(outlet.metrics, camera=spec.name, run=run, ledger=outlet.ledger)
         topic = Topics(outlet.settings.prefix).tiles
-        self.traces = None if outlet.tracer is None else FrameTraces(outlet.tracer, topic=topic)
+        self.traces = FrameTraces(outlet.tracer, topic=topic)
         self.cutter = Cutter(
             outlet.settings,
             codec=spec.codec,

@@ -209,7 +209,7 @@ class _Publication:
         self._stop = stop
         self._topic = Topics(settings.prefix).tiles
         self._deliveries = deliveries
-        self._traces = None if tracer is None else FrameTraces(tracer, topic=self._topic)
+        self._traces = FrameTraces(tracer, topic=self._topic)
         self._noted = noted
         self._encoders = 1 if in_order else _ENCODE_THREADS
         self._most_queued_bytes = settings.producer_queue_bytes // 2  # the rest is for frames that may be dropped
@@ -243,8 +243,7 @@ class _Publication:
         why = self._deliveries.problem or ahead.problem or StreamprocError("the run ended before the frame was sent")
         for frame in ahead.unsent():
             self._deliveries.unsent(frame, why)
-        if self._traces is not None:
-            self._traces.give_up()
+        self._traces.give_up()
 
     def read_ahead(self, source: Source, *, fps: Fps, limit: int | None, drop: DropPolicy) -> ReadAhead[_Ready]:
         """Reader of a source for this run, not started."""
@@ -258,13 +257,12 @@ class _Publication:
             return ending
 
         def encode(frame: Frame, sequence: int, preview: bool) -> _Ready:
-            began_ns = 0 if self._traces is None else time.time_ns()
+            began_ns = time.time_ns()
             key = FrameKey(self._camera, self._run, sequence)
             pressure = room.pressure(queued_bytes=self._sender.queued_bytes)
             encoded = self._cutter.encode(frame, key, preview=preview, pressure=pressure)
             line = line_of(encoded.tiles[0][0], encoded.pixels) if self._noted else None
-            encode_ns = (0, 0) if self._traces is None else (began_ns, time.time_ns())
-            return _Ready(encoded, line, encode_ns)
+            return _Ready(encoded, line, (began_ns, time.time_ns()))
 
         room = WaitingRoom(
             drop,
@@ -301,14 +299,13 @@ class _Publication:
         except LedgerError as error:
             self._deliveries.unsent(frame, error)
             return False
-        trace = None if self._traces is None else self._traces.begin(tiles, encode_ns=ready.encode_ns)
+        trace = self._traces.begin(tiles, encode_ns=ready.encode_ns)
         for index, (header, payload) in enumerate(tiles):
             try:
                 self._send_tile(index, header, payload, trace)
             except StreamprocError as error:
                 self._deliveries.refuse(key.sequence, len(tiles) - index, error)
-                if self._traces is not None:
-                    self._traces.report(key.sequence, error, tiles=len(tiles) - index)
+                self._traces.report(key.sequence, error, tiles=len(tiles) - index)
                 return False
             handed_over(len(payload))
         return True
@@ -330,8 +327,7 @@ class _Publication:
             if error is None and offset is not None:
                 self._cutter.delivered(sequence, index, offset)
             self._deliveries.report(sequence, size, error)
-            if self._traces is not None:
-                self._traces.report(sequence, error)
+            self._traces.report(sequence, error)
 
         return report
 

@@ -27,12 +27,12 @@ class FrameTraces:
     For any number of threads. As many frames are open as have records on their way.
 
     Args:
-        tracer: Where spans go.
+        tracer: Where spans go; None: no frame is traced.
         topic: Where tiles go.
         now_ns: Wall clock, nanoseconds since 1970.
     """
 
-    def __init__(self, tracer: Tracer, *, topic: str, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, tracer: Tracer | None, *, topic: str, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._tracer, self._topic, self._now_ns = tracer, topic, now_ns
         self._lock = threading.Lock()
         self._open: dict[int, _Open] = {}
@@ -45,7 +45,7 @@ class FrameTraces:
             encode_ns: When encoding began and ended, wall clock.
         """
         header = tiles[0][0]
-        if not self._tracer.chooses(trace_id(header.key)):
+        if self._tracer is None or not self._tracer.chooses(trace_id(header.key)):
             return None
         sent = SentFrame(
             header=header,
@@ -62,6 +62,8 @@ class FrameTraces:
 
     def report(self, sequence: int, error: Exception | None, *, tiles: int = 1) -> None:
         """So many tiles of a frame were acknowledged, or not, or could not be sent."""
+        if self._tracer is None:
+            return
         with self._lock:
             frame = self._open.get(sequence)
             if frame is None:  # not traced, or given up
@@ -85,6 +87,7 @@ class FrameTraces:
             self._end(frame)
 
     def _end(self, frame: _Open) -> None:
+        assert self._tracer is not None  # noqa: S101 - a frame is open only where it is traced
         ended_ns = self._now_ns()
         for span in sent_spans(frame.sent, acked=frame.acked, ended_ns=ended_ns, problem=frame.problem):
             self._tracer.end(span)
