@@ -54,6 +54,10 @@ INGEST_S: Final = 4.0e-3 / (640 * 480)
 """For a pixel: reading MJPEG, cutting, encoding (docs/cameras.md: 16 cameras of 640x480 at 5 fps, 32 % of a core)."""
 PICTURES_S: Final = 5.1e-9
 """For a pixel: one edge picture as PNG and one preview as JPEG (docs/sizing.md)."""
+THUMBNAIL_ENCODE_S: Final = 3.3e-9
+THUMBNAIL_DECODE_S: Final = 4.9e-9
+THUMBNAIL_BYTES: Final = 0.32
+"""For a pixel of the reduced picture that travels with the results of a frame (docs/sizing.md)."""
 
 EVENT_BYTES: Final = 1100.0  # docs/sizing.md; without objects
 FEATURES_BYTES: Final = 1200.0  # around the mask of a tile, docs/sizing.md
@@ -85,10 +89,10 @@ class Size:
         return self.width * self.height
 
     @property
-    def thumbnail_bytes(self) -> int:
-        """Colour pixels that travel with the results of a frame whose picture is to be shown; exact."""
+    def thumbnail_pixels(self) -> int:
+        """Of the picture that travels with the results of a frame which is to be shown; exact."""
         scale = next((scale for scale in (1, 2, 4) if max(self.width, self.height) <= scale * 640), 8)
-        return 3 * (self.width // scale) * (self.height // scale)
+        return (self.width // scale) * (self.height // scale)
 
 
 SIZES: Final[Mapping[str, Size]] = {
@@ -189,9 +193,12 @@ def _plan(cameras: Cameras, *, partitions: int) -> Plan:
     extract = rate * (flow.sent * KERNEL_S[cameras.pipeline] * size.pixels + (flow.records - flow.fresh) * REFERENCE_S)
     extract += around * (1 - BROKER_PART - AGGREGATE_PART)
     shown = cameras.count * min(cameras.fps, cameras.pictures)
-    aggregate = around * AGGREGATE_PART + shown * PICTURES_S * size.pixels
+    extract += shown * size.thumbnail_pixels * THUMBNAIL_ENCODE_S
+    aggregate = around * AGGREGATE_PART
+    aggregate += shown * (size.pixels * PICTURES_S + size.thumbnail_pixels * THUMBNAIL_DECODE_S)
     ingest = rate * INGEST_S * size.pixels
-    features = rate * (size.pixels / 8 + flow.records * FEATURES_BYTES) + shown * size.thumbnail_bytes
+    features = rate * (size.pixels / 8 + flow.records * FEATURES_BYTES)
+    features += shown * size.thumbnail_pixels * THUMBNAIL_BYTES
     pictures, events = shown * 2 * PICTURE_BYTES * size.pixels, rate * EVENT_BYTES
     written = tiles_bytes + features + pictures + events
     read = tiles_bytes * (1 + cameras.archived) + features + pictures * cameras.viewers

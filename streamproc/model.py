@@ -318,7 +318,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
         pipeline: Digest of the pipeline that ran.
         operators: Operator versions by step, as they ran.
         results: By step name.
-        thumbnail: Reduced core of the tile as raw pixels of `thumbnail_scale`, on preview frames only.
+        thumbnail: Core of the tile reduced by `thumbnail_scale`, encoded by `thumbnail_codec`; on preview frames only.
         refusal: Set when the tile was refused; then there are no results.
     """
 
@@ -334,6 +334,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     results: dict[str, Result] = {}
     thumbnail: bytes = b""
     thumbnail_scale: int = 0
+    thumbnail_codec: Codec = "raw"
     refusal: Refusal | None = None
 
 

@@ -17,9 +17,9 @@ from streamproc.agents.transport import StreamApp
 from streamproc.decoding import Decoder
 from streamproc.errors import BadMessage, BrokerError, DecoderError, DeliveryError
 from streamproc.metrics import Metrics
-from streamproc.model import Features, Refusal, TileHeader
+from streamproc.model import Codec, Features, Pixels, Refusal, TileHeader
 from streamproc.operators.pipeline import Pipeline
-from streamproc.operators.pixels import thumbnail
+from streamproc.operators.pixels import encode, thumbnail
 from streamproc.operators.tiling import window_of
 from streamproc.reader import Record, TopicReader
 from streamproc.references import References, fetch_from
@@ -33,6 +33,8 @@ Encoded: TypeAlias = tuple[TileHeader, bytes, wire.Headers]
 _RECORD_OVERHEAD_BYTES = 4096  # key, headers and framing around a value
 
 HOLD_S = 0.05  # longest time a finished tile waits for others of its batch
+_THUMBNAIL_CODEC: Codec = "jpeg"  # a tenth of the bytes of raw pixels, which would outweigh all other results
+_THUMBNAIL_QUALITY = 90
 THUMBNAIL_SIDE_PX = 640  # previews are reduced by 2, 4 or 8 until the frame's longer side is at most about this
 
 
@@ -186,7 +188,11 @@ class Extractor:
         blank = self._blank(header, message, started_ns, finished_ns)
         scale = thumbnail_scale(header) if header.preview else 0
         return msgspec.structs.replace(
-            blank, results=dict(known.results), thumbnail=known.thumbnail, thumbnail_scale=scale
+            blank,
+            results=dict(known.results),
+            thumbnail=known.thumbnail,
+            thumbnail_scale=scale,
+            thumbnail_codec=_THUMBNAIL_CODEC,
         )
 
     def _work_out(self, header: TileHeader, message: Message) -> Known:
@@ -201,7 +207,7 @@ class Extractor:
         window = window_of(pixels, header.core, header.halo, header.frame_width, header.frame_height)
         results = self.pipeline.run(window, header.sequence)
         scale = thumbnail_scale(header) if header.preview else 0
-        small = thumbnail(pixels[header.core.within(rect)], scale=scale).tobytes() if scale else b""
+        small = _encoded_thumbnail(pixels[header.core.within(rect)], scale) if scale else b""
         self.metrics.tile_bytes.inc(len(payload))
         base = msgspec.structs.replace(header, base=True)  # what it refers to is one, if it is none itself
         return Known(header=base, results=results, thumbnail=small)
@@ -228,6 +234,11 @@ def _encoded(features: Features) -> bytes:
     if len(value) > MAX_FEATURES_BYTES - _RECORD_OVERHEAD_BYTES:
         raise BadMessage("limits", f"features of {len(value)} bytes; cut the frame into smaller tiles (--grid)")
     return value
+
+
+def _encoded_thumbnail(core: Pixels, scale: int) -> bytes:
+    """Small beside the edges of the tile; good enough that a second encoding, of the whole preview, is not seen."""
+    return encode(thumbnail(core, scale=scale), codec=_THUMBNAIL_CODEC, jpeg_quality=_THUMBNAIL_QUALITY)
 
 
 def thumbnail_scale(header: TileHeader) -> int:

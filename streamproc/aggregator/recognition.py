@@ -12,6 +12,7 @@ from streamproc.aggregator.assembly import ClosedFrame
 from streamproc.aggregator.merging import Merged, detected, merge_step, summarise, summarise_edges
 from streamproc.aggregator.seams import unpack
 from streamproc.aggregator.whole import Whole, WholeSteps
+from streamproc.errors import BadMessage
 from streamproc.model import (
     Boxes,
     DetectedObject,
@@ -26,7 +27,7 @@ from streamproc.model import (
     Result,
 )
 from streamproc.operators.pipeline import PATCH
-from streamproc.operators.pixels import thumbnail_rect
+from streamproc.operators.pixels import decode, thumbnail_rect
 from streamproc.operators.tiling import join
 
 NS_PER_MS = 1e6
@@ -182,14 +183,16 @@ def _preview(closed: ClosedFrame) -> Pixels | None:
     parts = [part for part in closed.parts if part.thumbnail and part.thumbnail_scale == scale]
     if not parts:
         return None
-    channels = 1 if closed.header.pixel_format == "gray8" else 3
     painted = []
     for part in parts:
         rect = thumbnail_rect(part.tile.core, scale)
-        if len(part.thumbnail) != rect.area * channels:
-            continue
-        shape = (rect.height, rect.width) if channels == 1 else (rect.height, rect.width, 3)
-        painted.append((rect, np.frombuffer(part.thumbnail, np.uint8).reshape(shape)))
+        try:
+            pixels = decode(
+                part.thumbnail, part.thumbnail_codec, closed.header.pixel_format, width=rect.width, height=rect.height
+            )
+        except BadMessage:
+            continue  # stays black
+        painted.append((rect, pixels))
     if not painted:
         return None
     width, height = (-(-side // scale) for side in (closed.header.frame_width, closed.header.frame_height))

@@ -230,13 +230,10 @@ def test_when_what_is_left_of_each_tile_fills_the_memory_the_oldest_frame_of_the
         for side in range(2):
             told += events(aggregator.take(features(camera=f"cam-{side}", sequence=sequence), partition=side))
             assert held_bytes(aggregator) <= 2**20
-    assert [(event["camera"], event["sequence"]) for event in told[:4]] == [
-        ("cam-0", 0),
-        ("cam-1", 0),
-        ("cam-0", 1),
-        ("cam-1", 1),
-    ]
-    assert len(told) < 300
+    gone = [[event["sequence"] for event in told if event["camera"] == f"cam-{side}"] for side in range(2)]
+    assert gone == [list(range(len(one))) for one in gone]
+    assert all(0 < len(one) < 150 for one in gone)
+    assert abs(len(gone[0]) - len(gone[1])) <= 2
     assert {(event["outcome"], event["reason"]) for event in told} == {("expired", "evicted: 1 of 4 tiles")}
 
 

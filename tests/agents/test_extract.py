@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from streamproc.metrics import Metrics
 from streamproc.model import Features, Grid, TileHeader
 from streamproc.operators.pipeline import Pipeline
 from streamproc.operators.pipeline_file import parse
-from streamproc.operators.pixels import encode
+from streamproc.operators.pixels import decode, encode
 from streamproc.operators.table import Window
 from streamproc.reader import Record
 from streamproc.settings import load_settings
@@ -72,7 +73,11 @@ def test_a_tile_chosen_for_previews_carries_a_thumbnail_of_its_core(extractor: E
     (record,) = run(extractor, batch_of(tile_message(header, payload))).sent
     found = features_of(record)
     assert found.thumbnail_scale == 1
-    assert len(found.thumbnail) == header.core.area
+    core = decode(payload, header.codec, "gray8", header.rect.width, header.rect.height)[
+        header.core.within(header.rect)
+    ]
+    seen = decode(found.thumbnail, found.thumbnail_codec, "gray8", header.core.width, header.core.height)
+    assert cv2.PSNR(seen, core) > 28  # of noise
 
 
 @pytest.mark.parametrize(

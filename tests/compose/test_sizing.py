@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from compose.__main__ import app
 from compose.sizing import (
+    BROKER_CORES,
     BROKER_NETWORK_BYTES,
     BROKER_REPLICAS,
     KERNEL_S,
@@ -21,6 +22,7 @@ from compose.sizing import (
     SIZES,
     TILES_KEPT_BYTES,
     TOPICS,
+    UTILISATION,
     Cameras,
     Size,
     plan,
@@ -121,7 +123,7 @@ def test_the_figures_that_the_code_itself_has_are_the_code_s() -> None:
     for size in SIZES.values():
         header = cast("TileHeader", SimpleNamespace(frame_width=size.width, frame_height=size.height))
         scale = thumbnail_scale(header)
-        assert size.thumbnail_bytes == 3 * (size.width // scale) * (size.height // scale)
+        assert size.thumbnail_pixels == (size.width // scale) * (size.height // scale)
 
 
 def test_the_guide_has_the_tables_that_the_calculator_makes() -> None:
@@ -131,12 +133,16 @@ def test_the_guide_has_the_tables_that_the_calculator_makes() -> None:
 def test_what_the_guide_says_in_short_is_what_comes_out() -> None:
     page = PAGE.read_text()
     as_it_comes = Cameras(count=1, size=SIZES["720p"], fps=5)
-    for asked, most in ((as_it_comes, 130), (replace(as_it_comes, pictures=1), 247)):
-        assert plan(replace(asked, count=most)).brokers == 3
-        assert plan(replace(asked, count=most + 1)).brokers == 4
-    assert "bear 130 cameras of 720p at 5 frames a second as it comes, and 247 with previews at 1 a second" in page
-    hundred = plan(replace(as_it_comes, count=100))
+    assert plan(replace(as_it_comes, count=247)).brokers == 3
+    first_too_many = plan(replace(as_it_comes, count=248))
+    assert first_too_many.brokers == 4
+    assert first_too_many.broker_cores > 3 * BROKER_CORES * UTILISATION
+    assert 248 * plan(as_it_comes).written * REPLICATION / 3 > 0.8 * BROKER_NETWORK_BYTES
+    assert "bear 247 cameras of 720p at 5 frames a second. Their processors fill first" in page
+    hundred, blind = plan(replace(as_it_comes, count=100)), plan(replace(as_it_comes, count=100, pictures=0))
     assert f"{hundred.written / 100 / MB:.1f} MB/s into Kafka" in page
+    assert f"{(hundred.written - blind.written) / 100 / MB:.1f} the pictures for viewers" in page
+    assert (hundred.written - blind.written) / hundred.written == pytest.approx(0.4, abs=0.02)
     assert f"{(hundred.extract_cores + hundred.aggregate_cores) / 0.5 / 100:.2f} of a core each" in page
     builtin = plan(replace(as_it_comes, count=100, pipeline="builtin"))
     assert f"{(builtin.extract_cores + builtin.aggregate_cores) / 0.5 / 100:.2f} for one camera" in page

@@ -23,7 +23,7 @@ from streamproc import cloudevents, wire
 from streamproc.demo import EventLog
 from streamproc.evidence import read_frame
 from streamproc.model import Frame, Grid
-from streamproc.operators.pixels import decode
+from streamproc.operators.pixels import decode, thumbnail
 from streamproc.provision import wait_for_group
 from streamproc.publisher import Publisher
 from streamproc.reader import Record, TopicReader
@@ -294,6 +294,13 @@ def test_pictures_for_viewers_come_at_most_five_a_second_and_show_the_frame(
     }
     assert 2 <= len(kinds["edges"]) <= 5 * seconds + 1
     assert len(kinds["preview"]) == len(kinds["edges"])
+    for record in kinds["preview"]:
+        about = wire.read_picture(record.headers)
+        assert about is not None
+        pixels = source.pixels[about[0].sequence]
+        small = thumbnail(pixels, next(scale for scale in (1, 2, 4) if max(pixels.shape) <= scale * 640))
+        height, width = small.shape[:2]
+        assert cv2.PSNR(decode(record.value, "jpeg", "bgr8", width=width, height=height), small) > 30
     for record in kinds["edges"]:
         about = wire.read_picture(record.headers)
         assert about is not None

@@ -66,7 +66,9 @@ def draw(browser: Browser, url: str, folder: Path) -> None:
         page.wait_for_timeout(300)
         save(page, folder / "event.png")
         page.keyboard.press("Escape")
-        page.keyboard.press("<")
+        page.wait_for_timeout(4000)  # so that each camera has pictures of the moment that is gone back to
+        for _ in range(3):
+            page.keyboard.press(",")
         page.locator(".tile-stamp:not(:empty)").nth(len(PLACES) - 1).wait_for(timeout=20_000)
         page.wait_for_timeout(500)
         save(page, folder / "past.png")
