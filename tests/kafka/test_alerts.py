@@ -182,6 +182,7 @@ def pipeline(
         yield made
 
 
+@pytest.mark.alone
 def test_each_alert_fires_by_a_real_fault_and_none_in_health(pipeline: Pipeline, tmp_path: Path) -> None:
     crew = pipeline.crew
     wait_until(lambda: "gate is online" in crew.log("ingest"), "the camera is there", timeout_s=90)

@@ -153,6 +153,7 @@ def tiles_by_run(tiles: Sequence[Record], run: str) -> dict[tuple[int, int], Rec
     return found
 
 
+@pytest.mark.alone
 def test_at_real_time_95_of_100_tiles_keep_their_distance_within_5_ms(
     topics_ready: Callable[..., Settings],
 ) -> None:

@@ -58,6 +58,7 @@ def check_past_and_pixels(page: Page) -> None:
         assert page.locator(f'.tile[data-camera="{camera}"][data-frame]').count() == 1
 
 
+@pytest.mark.alone
 def test_events_of_four_cameras_are_drawn_within_300_ms(topics_ready: Callable[..., Settings], tmp_path: Path) -> None:
     settings = topics_ready(preview_per_s=5)
     pipeline = write_pipeline(tmp_path)
