@@ -219,7 +219,7 @@ class Metrics(AroundMetrics):
         )
         self.results_read_again = define.counter(
             "results_read_again",
-            "Tiles whose results were set aside for want of memory and read again when their frame was done",
+            "Results that were set aside for want of memory and read again when their frame was done, by tile",
             moves="One extract worker is far behind another; nothing is lost, but it is slower.",
         )
         self.assemble_seconds = define.latency(

@@ -21,17 +21,17 @@ from streamproc.agents import guard
 from streamproc.agents.acknowledger import Acknowledger
 from streamproc.agents.batches import Batch, MakeWindow, Window, collect
 from streamproc.agents.lease import Lease
+from streamproc.agents.pictures import Pictures
 from streamproc.agents.transport import StreamApp
-from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits
+from streamproc.aggregator.assembly import Assembler, ClosedFrame, Limits, Piece
 from streamproc.aggregator.recognition import FrameView, frame_event, merge_frame
 from streamproc.aggregator.whole import WholeSteps
-from streamproc.errors import BadMessage, LeaseError
+from streamproc.errors import BadMessage, BrokerError, LeaseError
 from streamproc.metrics import Metrics
-from streamproc.model import Codec, Features, FrameEvent, Pixels
+from streamproc.model import Features, FrameEvent
 from streamproc.operators.pipeline import Pipeline
-from streamproc.operators.pixels import encode, thumbnail
 from streamproc.settings import Settings
-from streamproc.topics import MAX_PICTURE_BYTES, MAX_RECORD_BYTES, Topics
+from streamproc.topics import MAX_RECORD_BYTES, Topics
 from streamproc.tracing import AssemblyTraces, Tracer
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class _Partition:
     steps: WholeSteps
     read_back_ms: int
     traces: AssemblyTraces | None
+    pictures: Pictures
     said: set[str] = field(default_factory=set)  # ids of events that are out, of frames whose own is not
-    next_picture_s: dict[str, float] = field(default_factory=dict)
 
 
 class Aggregation:
@@ -92,6 +92,7 @@ class Aggregation:
         self._metrics = metrics
         self._read_back, self._read_again = read_back, read_again
         self._partitions: dict[int, _Partition] = {}
+        self._unread_since_s: float | None = None
         self.open_frames = 0
         self._over = -1  # records of this assignment and earlier ones are no longer ours
 
@@ -111,28 +112,56 @@ class Aggregation:
 
     def _finish(self, batch: Batch, number: int, partition: _Partition) -> None:
         """Emit the frames that are done; results of theirs that were set aside are read again first."""
-        assembler = partition.assembler
+        assembler, bound = partition.assembler, self._settings.max_open_bytes
         self._emit_all(batch, number, partition, assembler.finish(self.worked_off_until_s))
-        while batch.tenure > self._over and (wanted := assembler.lacking(self._settings.max_open_bytes // 8)):
-            assembler.put_back(self._read_again(number, wanted))
-            self._metrics.results_read_again.inc(len(wanted))
+        while batch.tenure > self._over:
+            piece = assembler.lacking(min(bound // 8, bound - self._held_bytes()))
+            if piece is None or (found := self._read(batch, number, piece)) is None:
+                return
+            assembler.put_back(piece, found)
             self._emit_all(batch, number, partition, assembler.finish(self.worked_off_until_s))
+
+    def _read(self, batch: Batch, number: int, piece: Piece) -> Mapping[int, Features] | None:
+        """Results that were set aside; None while the broker does not answer: they are read later.
+
+        Raises:
+            BrokerError: It has not for as long as a worker may make no progress.
+        """
+        try:
+            found = self._read_again(number, piece.offsets)
+        except BrokerError as error:
+            self._unread_since_s = self._unread_since_s or time.monotonic()
+            silent_s = time.monotonic() - self._unread_since_s
+            if silent_s > self._settings.stall_timeout_s and batch.tenure > self._over:
+                raise
+            about = {"topic": self._topics.features, "partition": number, "records": len(piece.offsets)}
+            log.warning("results that were set aside cannot be read again yet: %s", error, extra=about)
+            return None
+        self._unread_since_s = None
+        self._metrics.results_read_again.inc(len(found))
+        return found
 
     def _make_room(self, batch: Batch) -> None:
         """Keep what all partitions of this worker hold within its bound: the fullest sets aside first.
 
         Only when what is left of each tile fills the memory, frames are let go unfinished.
         """
-        bound = self._settings.max_open_bytes
-        fullest = sorted(self._partitions.values(), key=lambda one: one.assembler.open_bytes, reverse=True)
-        wanted = self._held_bytes() - bound * 3 // 4 if self._held_bytes() > bound else 0
-        for partition in fullest:
-            wanted -= partition.assembler.set_aside(wanted)
-        while batch.tenure > self._over and self._held_bytes() > bound:
+        bound, before = self._settings.max_open_bytes, -1
+        while batch.tenure > self._over and bound < (held := self._held_bytes()) != before:
+            before = held
+            if self._set_aside(held - bound * 3 // 4):
+                continue
             number = max(self._partitions, key=lambda one: self._partitions[one].assembler.open_bytes)
             partition = self._partitions[number]
             self._emit_all(batch, number, partition, partition.assembler.evict_oldest(self.worked_off_until_s))
             self._finish(batch, number, partition)
+
+    def _set_aside(self, bytes_wanted: int) -> int:
+        """Bytes that it freed, in the fullest partitions first."""
+        freed = 0
+        for partition in sorted(self._partitions.values(), key=lambda one: one.assembler.open_bytes, reverse=True):
+            freed += partition.assembler.set_aside(bytes_wanted - freed)
+        return freed
 
     def _held_bytes(self) -> int:
         return sum(partition.assembler.open_bytes for partition in self._partitions.values())
@@ -199,6 +228,7 @@ class Aggregation:
             steps=WholeSteps(self._pipeline),
             read_back_ms=since_ms,
             traces=self._traces_of(message.partition),
+            pictures=Pictures(self._topics.edges, message.partition, per_s=settings.preview_per_s),
         )
         self._resume(partition, message.partition, since_ms)
         self._partitions[message.partition] = partition
@@ -233,11 +263,12 @@ class Aggregation:
 
     def _emit(self, batch: Batch, number: int, partition: _Partition, closed: ClosedFrame) -> None:
         started_ns = time.time_ns()
+        shown = any(part.thumbnail for part in closed.parts) and partition.pictures.due(closed.header.camera)
         try:
-            view = merge_frame(closed, partition.steps)
+            view = merge_frame(closed, partition.steps, shown=shown)
         except Exception as error:  # noqa: BLE001 - results that do not fit are one rejected frame
             closed = closed.rejected(str(guard.as_bad_message(error)))
-            view = merge_frame(closed, partition.steps)
+            view = merge_frame(closed, partition.steps, shown=False)
         event = frame_event(
             closed, view, tiles_topic=self._topics.tiles, assembling_ns=started_ns, emitted_ns=time.time_ns()
         )
@@ -251,8 +282,7 @@ class Aggregation:
             return
         if partition.traces is not None and trace is not None:
             partition.traces.end(trace, event, merge_ns=started_ns, ended_ns=time.time_ns())
-        if view.preview is not None and self._picture_is_due(partition, event.camera):
-            self._send_pictures(batch, number, event, view)
+        partition.pictures.send(batch, event, view)
         self._count(closed, event)
         self._count_steps(view)
 
@@ -293,34 +323,6 @@ class Aggregation:
             time.sleep(_LEASE_LOOK_S)
         return False
 
-    def _picture_is_due(self, partition: _Partition, camera: str) -> bool:
-        """At most `preview_per_s` of wall-clock time, however fast an archive is played."""
-        now_s, rate = time.monotonic(), self._settings.preview_per_s
-        if rate <= 0 or now_s < partition.next_picture_s.get(camera, 0.0):
-            return False
-        if len(partition.next_picture_s) > 10_000:
-            partition.next_picture_s.clear()
-        partition.next_picture_s[camera] = now_s + 1 / rate
-        return True
-
-    def _send_pictures(self, batch: Batch, number: int, event: FrameEvent, view: FrameView) -> None:
-        pictures: dict[str, tuple[Pixels | None, Codec]] = {
-            "preview": (view.preview, "jpeg"),
-            "edges": (view.edges, "png"),
-        }
-        for kind, (pixels, codec) in pictures.items():
-            if pixels is None:
-                continue
-            batch.send(
-                topic=self._topics.edges,
-                partition=number,
-                key=event.camera.encode(),
-                value=_fitting(pixels, codec),
-                headers=wire.picture_headers(
-                    event.key, kind=kind, content_type=f"image/{codec}", captured_ns=event.captured_ns
-                ),
-            )
-
     def _count_steps(self, view: FrameView) -> None:
         for step in view.skipped:
             self._metrics.steps_skipped.labels(step).inc()
@@ -349,15 +351,6 @@ def _fitting_event(event: FrameEvent, memory: bytes) -> tuple[wire.Headers, byte
         small = msgspec.structs.replace(event, features=skipped, objects=event.objects[:_OBJECTS_OF_A_LARGE_EVENT])
         headers, value = cloudevents.encode_frame_event(small, memory=memory)
     return headers, value
-
-
-def _fitting(pixels: Pixels, codec: Codec) -> bytes:
-    """A picture that the topic takes, reduced if need be: it is for looking at."""
-    encoded = encode(pixels, codec=codec, jpeg_quality=80)
-    while len(encoded) > MAX_PICTURE_BYTES - 4096:
-        pixels = thumbnail(pixels, 2)
-        encoded = encode(pixels, codec=codec, jpeg_quality=80)
-    return encoded
 
 
 def add_assemble_agent(

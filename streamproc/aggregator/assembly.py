@@ -21,14 +21,49 @@ from typing import TypeAlias
 from streamproc.aggregator.frames import ClosedFrame, Limits, OpenFrame, TileOutcome, never_seen
 from streamproc.model import Features, FrameKey
 
-__all__ = ["Assembler", "ClosedFrame", "Limits", "TileOutcome"]
+__all__ = ["Assembler", "ClosedFrame", "Limits", "Piece", "TileOutcome"]
 
 StreamKey: TypeAlias = tuple[str, str]
 """Camera and run."""
 
+RECORD_BYTES = 1024
+"""Held for each record from the first that is needed on: it is acknowledged in order."""
+
+_READ_THROUGH = 16  # records read for each that is wanted, at the most
 _ANY = 2**63  # above all sequences
 _REMEMBERED_GAPS = 1024  # closed frames whose missing tiles are still told apart from repeats
 _REMEMBERED_STREAMS = 4096  # runs without an open frame, so that a re-read frame is known to be out
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """Frames whose results are read again together.
+
+    Attributes:
+        frames: For `Assembler.put_back`.
+        offsets: Where their results stand in the features partition.
+    """
+
+    frames: list[OpenFrame] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    _bytes: int = 0
+    _span: tuple[int, int] = (_ANY, -1)
+
+    def takes(self, frame: OpenFrame, budget_bytes: int) -> bool:
+        """Add a frame if it fits, or is the first; one of which nothing is set aside always fits."""
+        aside = list(frame.aside())
+        if not aside:
+            return True
+        offsets, sizes = zip(*aside, strict=True)
+        size = self._bytes + sum(sizes)
+        low, high = min(self._span[0], *offsets), max(self._span[1], *offsets)
+        thin = high - low > _READ_THROUGH * (len(self.offsets) + len(offsets))
+        if self.frames and (size > budget_bytes or thin):
+            return False
+        self.frames.append(frame)
+        self.offsets += offsets
+        self._bytes, self._span = size, (low, high)
+        return True
 
 
 @dataclass(slots=True, eq=False)
@@ -55,9 +90,9 @@ class Assembler:
         self._streams: dict[StreamKey, _Stream] = {}
         self._active: dict[StreamKey, _Stream] = {}  # those that hold frames
         self._gaps: OrderedDict[FrameKey, frozenset[int]] = OrderedDict()
-        self._asked: list[OpenFrame] = []  # by `lacking`, for `put_back`
+        self._frame_bytes = 0
+        self._end = 0  # the offset after the last record taken
         self.open_frames = 0
-        self.open_bytes = 0
 
     def resume(self, camera: str, run: str, *, last_sequence: int) -> None:
         """Note that events up to `last_sequence` are out already (read back from the events topic)."""
@@ -70,7 +105,7 @@ class Assembler:
         return (camera, run) in self._streams
 
     def add(self, features: Features, *, size_bytes: int, offset: int, now_s: float) -> TileOutcome | None:
-        """Take one tile's features.
+        """Take one tile's features; offsets ascend.
 
         Args:
             features: Decoded and judged by `wire.decode_features`.
@@ -79,9 +114,10 @@ class Assembler:
             now_s: Monotonic.
 
         Returns:
-            What became of the tile if that is settled now (`duplicate`, `late`); None if its frame will tell.
+            What became of the tile if that is settled now (`duplicate`, `late`, and `deadlettered` for one that takes
+            the place of its refusal); None if its frame will tell.
         """
-        tile = features.tile
+        tile, self._end = features.tile, offset + 1
         stream = self._stream((tile.camera, tile.run))
         stream.sent_from(min(tile.first, tile.sequence))
         if tile.sequence < stream.next:
@@ -91,10 +127,10 @@ class Assembler:
             frame = self._open(stream, features, offset=offset, now_s=now_s)
         if frame.verdict is not None:
             return "late" if frame.lacks_tile(tile.index) else "duplicate"
-        frame.first_offset, frame.arrived_s = min(frame.first_offset, offset), now_s
+        frame.arrived_s = now_s
         before = frame.bytes
         outcome = frame.take(features, size_bytes=size_bytes, offset=offset, limits=self._limits)
-        self.open_bytes += frame.bytes - before
+        self._frame_bytes += frame.bytes - before
         return outcome
 
     def finish(self, now_s: float) -> list[ClosedFrame]:
@@ -118,47 +154,50 @@ class Assembler:
         """Forget results until so many bytes are free, of the frames that came last first; returns how many are."""
         freed = 0
         if bytes_wanted > 0:
-            for frame in sorted(self._held(), key=lambda frame: frame.first_offset, reverse=True):
-                freed += frame.bytes
+            loose = (frame for frame in self._held() if frame.loose_bytes)
+            for frame in sorted(loose, key=lambda frame: frame.first_offset, reverse=True):
+                freed += frame.loose_bytes
                 frame.set_aside()
-                freed -= frame.bytes
                 if freed >= bytes_wanted:
                     break
-        self.open_bytes -= freed
+        self._frame_bytes -= freed
         return freed
 
-    def lacking(self, budget_bytes: int) -> list[int]:
-        """Offsets of results to read again now; none while no frame could leave with them.
+    def lacking(self, budget_bytes: int) -> Piece | None:
+        """Results to read again now; None while no frame could leave with them.
 
-        Those of frames that could leave come first, then those of the frames that came before others, as far as the
-        budget goes; all of one frame at least.
+        Those of frames that could leave come first, then those of frames behind them, as far as the budget goes and as
+        long as they lie close together; all of one frame at least.
         """
-        ready = {id(frame) for frame in self._ready()}
-        self._asked = []
-        offsets: list[int] = []
-        if ready:
-            for frame in sorted(self._held(), key=lambda frame: (id(frame) not in ready, frame.first_offset)):
-                found = list(frame.aside())
-                budget_bytes -= sum(size for _, size in found)
-                if budget_bytes < 0 and self._asked:
-                    break
-                if found:
-                    self._asked.append(frame)
-                    offsets += [offset for offset, _ in found]
-        return sorted(offsets)
+        ready, piece = self._ready(), Piece()
+        budget_bytes = min(budget_bytes, self._limits.max_bytes - self.open_bytes)
+        for frame in [*ready, *self._behind(ready)]:
+            if not piece.takes(frame, budget_bytes):
+                break
+        return piece if piece.frames else None
 
-    def _ready(self) -> list[OpenFrame]:
-        """Frames that could leave, were their results not set aside."""
-        heads = [stream.frames.get(stream.next) for stream in self._active.values()]
-        return [frame for frame in heads if frame is not None and frame.waits_for_results]
-
-    def put_back(self, found: Mapping[int, Features]) -> None:
-        """Take what was read again, by offset; what `lacking` named and is not there is no longer kept."""
-        for frame in self._asked:
+    def put_back(self, piece: Piece, found: Mapping[int, Features]) -> None:
+        """Take what was read again, by offset; what the piece names and is not there is no longer kept."""
+        for frame in piece.frames:
             before = frame.bytes
             frame.put_back(found, self._limits)
-            self.open_bytes += frame.bytes - before
-        self._asked = []
+            self._frame_bytes += frame.bytes - before
+
+    def _ready(self) -> list[OpenFrame]:
+        """Frames that could leave, were their results not set aside, the first in the log first."""
+        heads = [stream.frames.get(stream.next) for stream in self._active.values()]
+        ready = [frame for frame in heads if frame is not None and frame.waits_for_results]
+        return sorted(ready, key=lambda frame: frame.first_offset)
+
+    def _behind(self, ready: list[OpenFrame]) -> list[OpenFrame]:
+        """What follows frames in their runs: these leave next, those of other runs may wait for long."""
+        behind = [
+            frame
+            for head in ready
+            for frame in self._streams[head.header.camera, head.header.run].frames.values()
+            if frame is not head
+        ]
+        return sorted(behind, key=lambda frame: frame.first_offset)
 
     # --- what is held ------------------------------------------------------------------------------------------
 
@@ -174,13 +213,16 @@ class Assembler:
         """Runs remembered, with or without open frames."""
         return len(self._streams)
 
+    @property
+    def open_bytes(self) -> int:
+        """Held for frames that are open, and for records that cannot be acknowledged because of them."""
+        needed = self.needed_offset()
+        return 0 if needed is None else self._frame_bytes + RECORD_BYTES * (self._end - needed)
+
     def needed_offset(self) -> int | None:
         """The lowest offset a frame still held came from; what lies below may be committed. None: nothing is held."""
-        return min((frame.first_offset for frame in self._held()), default=None)
-
-    def next_deadline_s(self) -> float | None:
-        """When `finish` has something to do even if no tile comes; None if nothing is held."""
-        return min((frame.deadline_s for frame in self._held()), default=None)
+        firsts = (next(iter(stream.frames.values())) for stream in self._active.values())  # the one that came first
+        return min((frame.first_offset for frame in firsts), default=None)
 
     def _holds_too_much(self) -> bool:
         return self.open_frames > self._limits.max_frames or self.open_bytes > self._limits.max_bytes
@@ -232,7 +274,7 @@ class Assembler:
     def _give_up(self, frame: OpenFrame, *, reason: str) -> None:
         before = frame.bytes
         frame.give_up(self._limits, reason=reason)
-        self.open_bytes += frame.bytes - before
+        self._frame_bytes += frame.bytes - before
 
     def _pass_hole(self, stream: _Stream, first: int) -> Iterator[ClosedFrame]:
         """A hole before frame `first` was waited for long enough: its frames end expired, told by their successor.
@@ -252,7 +294,7 @@ class Assembler:
             del self._active[stream.key]
         stream.next, stream.begun = closed.header.sequence + 1, True
         self.open_frames -= 1
-        self.open_bytes -= frame.bytes
+        self._frame_bytes -= frame.bytes
         if closed.missing:
             self._gaps[closed.key] = frozenset(row * closed.header.cols + col for row, col in closed.missing)
             while len(self._gaps) > _REMEMBERED_GAPS:

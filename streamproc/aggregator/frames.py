@@ -21,7 +21,7 @@ Span: TypeAlias = tuple[int, int]
 """First pixel and the one after the last."""
 
 OVERHEAD_BYTES = 2048
-"""Held for each tile beside its results: its header, and its record until that is acknowledged."""
+"""Held for each tile beside its results, whatever they are."""
 
 _WORTH_BYTES = 1024  # smaller results stay: setting them aside would gain nothing
 
@@ -34,7 +34,8 @@ class Limits:
         deadline_s: Longest wait for the tiles of a frame, from its first tile on.
         min_coverage: Share of tiles below which an unfinished frame ends expired instead of partial.
         max_frames: Frames held at once.
-        max_bytes: Encoded features held at once, and `OVERHEAD_BYTES` for each tile, set aside or not.
+        max_bytes: Held at once: encoded features, `OVERHEAD_BYTES` for each tile, set aside or not, and
+            `RECORD_BYTES` for each record that cannot be acknowledged yet.
     """
 
     deadline_s: float
@@ -88,6 +89,10 @@ class _Part:
     offset: int
     aside: bool = False
 
+    @property
+    def is_loose(self) -> bool:
+        return not self.aside and self.size >= _WORTH_BYTES and self.features.refusal is None
+
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
@@ -108,6 +113,7 @@ class OpenFrame:
         deadline_s: When it is given up.
         arrived_s: When its last tile came.
         bytes: Held for it.
+        loose_bytes: Of these, what setting aside would free.
     """
 
     header: TileHeader
@@ -116,9 +122,11 @@ class OpenFrame:
     deadline_s: float
     arrived_s: float
     bytes: int = 0
+    loose_bytes: int = 0
     verdict: _Verdict | None = None
     _parts: dict[int, _Part] = field(default_factory=dict)
     _whole_bytes: int = 0  # held for it once nothing of it is set aside
+    _gone: set[int] = field(default_factory=set)  # tiles whose results the log no longer has
     _row_spans: dict[int, Span] = field(default_factory=dict)
     _col_spans: dict[int, Span] = field(default_factory=dict)
     _extra: Counter[TileOutcome] = field(default_factory=Counter)  # tiles that are not among the parts
@@ -138,7 +146,8 @@ class OpenFrame:
             self._end("rejected", conflict)
             return None
         self._put(_Part(features, size_bytes, offset))
-        if len(self._parts) == self.header.tile_count:
+        self._gone.discard(index)
+        if len(self._parts) + len(self._gone) == self.header.tile_count:
             self._end_full(limits)
         elif self._whole_bytes > limits.max_bytes:
             self.give_up(limits, reason="evicted")  # it could never be put together
@@ -149,7 +158,9 @@ class OpenFrame:
         return index in self._missing()
 
     def give_up(self, limits: Limits, *, reason: str) -> None:
-        """Judge it as it is, although tiles are missing."""
+        """Judge it as it is, although tiles are missing; those that are `_gone` are told before another reason."""
+        if self._gone and reason != "evicted":
+            reason = "retention"
         parts = [part.features for part in self._parts.values()]
         good = sum(part.refusal is None for part in parts)
         refused = len(parts) - good
@@ -186,11 +197,14 @@ class OpenFrame:
 
     def set_aside(self) -> None:
         """Forget the results of its tiles for now; `aside` tells where they are."""
+        if not self.loose_bytes:
+            return
         for part in self._parts.values():
-            if not part.aside and part.size >= _WORTH_BYTES and part.features.refusal is None:
+            if part.is_loose:
                 part.features = replace_struct(part.features, results={}, thumbnail=b"")
                 part.aside = True
-                self.bytes -= part.size
+        self.bytes -= self.loose_bytes
+        self.loose_bytes = 0
 
     @property
     def waits_for_results(self) -> bool:
@@ -204,32 +218,35 @@ class OpenFrame:
 
     def put_back(self, found: Mapping[int, Features], limits: Limits) -> None:
         """Take the results that were read again, by offset; those that are not among them are no longer kept."""
-        gone = 0
         for index, part in [one for one in self._parts.items() if one[1].aside]:
             again = found.get(part.offset)
             if again is not None and again.tile == part.features.tile:
                 part.features, part.aside = again, False
                 self.bytes += part.size
+                self.loose_bytes += part.size
             else:
-                del self._parts[index]
-                self.bytes -= OVERHEAD_BYTES
-                self._whole_bytes -= OVERHEAD_BYTES + part.size
-                gone += 1
-        self._extra["rejected"] += gone
-        if gone and self.verdict is not None:
+                self._drop(index)
+                self._gone.add(index)
+                self._extra["rejected"] += 1
+        if self._gone and (self.verdict is not None or len(self._parts) + len(self._gone) == self.header.tile_count):
             self.give_up(limits, reason="retention")
 
     # --- judging -----------------------------------------------------------------------------------------------
 
     def _put(self, part: _Part) -> None:
         index = part.features.tile.index
-        before = self._parts.get(index)
-        if before is not None:  # a refusal, which is never set aside
-            self.bytes -= OVERHEAD_BYTES + before.size
-            self._whole_bytes -= OVERHEAD_BYTES + before.size
+        if index in self._parts:
+            self._drop(index)
         self._parts[index] = part
         self.bytes += OVERHEAD_BYTES + part.size
         self._whole_bytes += OVERHEAD_BYTES + part.size
+        self.loose_bytes += part.size if part.is_loose else 0
+
+    def _drop(self, index: int) -> None:
+        part = self._parts.pop(index)
+        self.bytes -= OVERHEAD_BYTES + (0 if part.aside else part.size)
+        self._whole_bytes -= OVERHEAD_BYTES + part.size
+        self.loose_bytes -= part.size if part.is_loose else 0
 
     def _missing(self) -> set[int]:
         """Indexes of tiles that have no part in the frame as it was judged."""
@@ -259,7 +276,7 @@ class OpenFrame:
 
     def _end_full(self, limits: Limits) -> None:
         parts = [part.features for part in self._parts.values()]
-        if any(part.refusal is not None for part in parts):
+        if self._gone or any(part.refusal is not None for part in parts):
             self.give_up(limits, reason="dead letters")
         elif sum(part.tile.core.area for part in parts) == self.header.frame_width * self.header.frame_height:
             self._end("complete", None)

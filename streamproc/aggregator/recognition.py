@@ -56,12 +56,13 @@ class FrameView:
     skipped: tuple[str, ...] = ()
 
 
-def merge_frame(closed: ClosedFrame, steps: WholeSteps | None = None) -> FrameView:
+def merge_frame(closed: ClosedFrame, steps: WholeSteps | None = None, *, shown: bool = True) -> FrameView:
     """Merge the results of all tiles that count; the order they came in does not matter.
 
     Args:
         closed: The frame.
         steps: Runs the steps on the whole frame; None, or those of another pipeline than the tiles', runs none.
+        shown: Whether its pictures are wanted.
 
     Raises:
         BadMessage: Results of one step do not fit each other (workers of different versions).
@@ -76,7 +77,7 @@ def merge_frame(closed: ClosedFrame, steps: WholeSteps | None = None) -> FrameVi
             else:
                 by_step.setdefault(step, []).append(result)
     merged: dict[str, Merged] = {step: merge_step(results, width, height) for step, results in sorted(by_step.items())}
-    preview = _preview(closed)
+    preview = _preview(closed) if shown else None
     summary, edges = _first_edges(merged, width, wanted=preview is not None)
     whole = Whole()
     if steps is not None and steps.pipeline.digest == closed.pipeline:

@@ -339,7 +339,6 @@ def test_the_floor_is_the_first_record_of_the_oldest_frame_held() -> None:
     assert feed.assembler.needed_offset() == 0
     feed.frame(0, (2, 3))
     assert feed.assembler.needed_offset() == 2
-    assert feed.assembler.next_deadline_s() == 10
 
 
 def test_forgotten_runs_are_bounded() -> None:

@@ -164,8 +164,8 @@ def test_frames_are_complete_although_one_worker_is_far_behind_and_memory_holds_
     topics_ready: Callable[..., Settings], tmp_path: Path, edges_only: Path
 ) -> None:
     """One of two extract workers is frozen while the other does all its own: results are set aside and read again."""
-    settings = topics_ready(session_timeout_s=60, max_open_bytes=2 * 2**20, frame_deadline_s=2)
-    source = Recorded(open_source("synthetic:640x480", settings), 300)
+    settings = topics_ready(session_timeout_s=120, max_open_bytes=5 * 2**20, frame_deadline_s=2)
+    source = Recorded(open_source("synthetic:1280x720", settings), 200)
     roles = ["extract", "extract", "aggregate"]
     with (
         running(settings, roles, tmp_path, edges_only) as workers,
@@ -179,23 +179,23 @@ def test_frames_are_complete_although_one_worker_is_far_behind_and_memory_holds_
                 camera="gate",
                 run="run-1",
                 codec="png",
-                grid=Grid(2, 2),
+                grid=Grid(2, 4),  # a tile for each partition, so half of each frame for each worker
                 fps="max",
                 pipeline_halo=2,
                 partitions=8,
             )
             wait_until(
-                lambda: _bytes_of_features(settings, records=550) > 8 * 2**20, "half of the tiles done", timeout_s=60
+                lambda: _bytes_of_features(settings, records=800) > 11 * 2**20, "half of the tiles done", timeout_s=90
             )
             time.sleep(3)  # longer than the deadline of a frame
             assert not log.seen
         finally:
             os.kill(workers.pids[0], signal.SIGCONT)
-        assert log.wait_for(300, timeout_s=90)
+        assert log.wait_for(200, timeout_s=90)
         events = log.events()
         workers.check()
     assert set(log.seen.values()) == {1}
-    assert [event["data"]["sequence"] for event in events] == list(range(300))
+    assert [event["data"]["sequence"] for event in events] == list(range(200))
     assert {event["data"]["outcome"] for event in events} == {"complete"}
     assert [event["data"]["edges"]["digest"] for event in events] == [whole_frame_digest(one) for one in source.pixels]
 
