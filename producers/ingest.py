@@ -8,7 +8,6 @@ that break their own time limits.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -195,8 +194,9 @@ class Ingest:
         self._start()
         for camera in self._running.values():
             camera.watch(now_s)
-            label = self._outlet.metrics.camera(camera.spec.name)
-            self._outlet.metrics.camera_fps.labels(label).set(camera.fps or 0)
+            if not camera.done:
+                label = self._outlet.metrics.camera(camera.spec.name)
+                self._outlet.metrics.camera_fps.labels(label).set(camera.fps or 0)
         self._outbox.send()
 
     def _reload(self) -> None:
@@ -239,16 +239,8 @@ class Ingest:
             self._leaving.remove((camera, until_s))
             self._past.setdefault(name, []).append(camera)
             if name not in self._wanted:
-                self._forget_gauges(name)
+                camera.forget_gauges()
             self._share()
-
-    def _forget_gauges(self, name: str) -> None:
-        """A camera that left the list is neither up nor down."""
-        metrics = self._outlet.metrics
-        if (label := metrics.camera(name)) == name:
-            for gauge in (metrics.camera_up, metrics.camera_fps, metrics.camera_frame_time):
-                with suppress(KeyError):  # it left before its first figure
-                    gauge.remove(label)
 
     def _settle(self) -> None:
         """Keep of cameras that have left only the figures, once all their reports are here."""

@@ -10,6 +10,7 @@ import logging
 import random
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -158,6 +159,14 @@ class Camera:
             metric.labels(self._label)
         self._thread.start()
 
+    def forget_gauges(self) -> None:
+        """It is neither up nor down any more: it has left the list, or was read to its end."""
+        metrics = self._outlet.metrics
+        if self._label == self.spec.name:
+            for gauge in (metrics.camera_up, metrics.camera_fps, metrics.camera_frame_time):
+                with suppress(KeyError):  # it left before its first figure
+                    gauge.remove(self._label)
+
     def stop(self, reason: OfflineReason) -> None:
         """End; returns at once, `done` says when it has ended."""
         self._stop_reason = reason
@@ -207,6 +216,8 @@ class Camera:
             self._outlet.metrics.camera_up.labels(self._label).set(0)
             self._lane.close()
             self._lane.finish(timeout_s=FINISH_S)
+            if self.last_reason == "finished":
+                self.forget_gauges()
             self.done = True
 
     def _try_once(self) -> bool:
@@ -215,7 +226,7 @@ class Camera:
         self._stalled = False
         lost = self._session()
         if lost is None or self._stop.is_set():
-            self._stop_reason = self._stop_reason if self._stop.is_set() else "ended"
+            self._stop_reason = self._stop_reason if self._stop.is_set() else "finished"
             self.last_reason = self._stop_reason
             return False
         self.fps = None
@@ -251,7 +262,7 @@ class Camera:
         except LedgerError:
             raise
         except SourceEnded as error:
-            self._outlet.notice(Line(f"camera {self.spec.name}: {error}", camera=self.spec.name, reason="ended"))
+            self._outlet.notice(Line(f"camera {self.spec.name}: {error}", camera=self.spec.name, reason="finished"))
             return None
         except StreamprocError as error:
             return _Lost("failed", str(error), final=self._begun)

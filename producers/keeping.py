@@ -19,11 +19,12 @@ from streamproc.errors import LostReason
 Phase: TypeAlias = Literal["idle", "opening", "up", "waiting", "over"]
 """Not begun; being opened, or open without a frame; giving frames; lost, to be tried again; never again."""
 
-OfflineReason: TypeAlias = LostReason | Literal["frozen", "failed", "stopped", "removed"]
+OfflineReason: TypeAlias = LostReason | Literal["frozen", "failed", "finished", "stopped", "removed"]
 """Why a camera gives no frames. A closed set: that of sources; `frozen`, it gave the very same picture for too long;
-`failed`, its frames cannot be read or cut; `stopped`, all was ended; `removed`, it left the list or changed in it."""
+`failed`, its frames cannot be read or cut; `finished`, a film or folder was read to its end; `stopped`, all was ended;
+`removed`, it left the list or changed in it."""
 
-OFFLINE_REASONS: tuple[str, ...] = (*get_args(LostReason), "frozen", "failed", "stopped", "removed")
+OFFLINE_REASONS: tuple[str, ...] = (*get_args(LostReason), "frozen", "failed", "finished", "stopped", "removed")
 
 FIRST_S = 1.0
 LONGEST_S = 30.0

@@ -25,6 +25,7 @@ _MAX_TIMES: Final = 2000  # of frames in the last seconds
 _MAX_LATENCIES: Final = 300  # the newest of the last minute
 _MAX_STEP_SAMPLES: Final = 500
 _MAX_HAPPENINGS: Final = 500
+_LEFT: Final = ("removed", "finished")  # reasons why nobody expects frames of it any more
 
 
 def quantile(values: list[float], share: float) -> float | None:
@@ -158,9 +159,14 @@ class Camera:
 
     def online(self) -> bool | None:
         """Whether it gives frames, as the last camera event says; None if there is none."""
-        said = [what != "offline" for _, what, _, why in self._happenings if why != "removed"]
-        gone = bool(self._happenings) and self._happenings[-1][3] == "removed"
+        said = [what != "offline" for _, what, _, why in self._happenings if why not in _LEFT]
+        gone = bool(self._happenings) and self._happenings[-1][3] in _LEFT
         return said[-1] if said and not gone else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was a film or a folder and was read to its end."""
+        return bool(self._happenings) and self._happenings[-1][3] == "finished"
 
     def why(self) -> str | None:
         """Why it gives no frames, as the last camera event says; None if it gives some."""
@@ -177,7 +183,7 @@ class Camera:
             if what == "gap":
                 spans.append((at_ms, other_ms))
             elif what == "offline":
-                since = None if why == "removed" else at_ms if since is None else since
+                since = None if why in _LEFT else at_ms if since is None else since
                 continue
             elif since is not None or other_ms < at_ms:
                 spans.append((other_ms if since is None else since, at_ms))
@@ -193,6 +199,7 @@ class Camera:
         return {
             "name": self.name,
             "online": self.online(),
+            "finished": self.finished,
             "last_event_ms": self.last_event_ms,
             "last_frame_ms": self.last_frame_ms,
             "last_picture_ms": self.last_picture_ms,

@@ -279,7 +279,7 @@ def _told(reader: BoundedReader, record: Record) -> Told:
     about = cloudevents.emitted(record.headers)
     if about is None or _shown(record) is None:
         raise NotThere(
-            f"event {event.get('id')} of type {event.get('type')} tells of no frame: there is nothing to show"
+            "this event tells of a camera, not of a frame: it has no picture; go to its moment to see what was seen"
         )
     if about.is_frame:
         return Told(event, [])

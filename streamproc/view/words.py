@@ -16,6 +16,7 @@ _REASONS: Final = {
     "ended": "has ended",
     "frozen": "gives the very same picture again and again",
     "failed": "its frames cannot be read or cut",
+    "finished": "was read to its end",
     "stopped": "was stopped",
     "removed": "was taken out of the list",
 }

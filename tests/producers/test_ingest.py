@@ -135,7 +135,9 @@ def test_a_folder_of_pictures_is_read_once_and_masked(tmp_path: Path) -> None:
         theatre.write({"staged": {}, "folder": {"source": str(tmp_path), "mask": mask, "drop": "block"}})
         wait_until(lambda: states(theatre).get("folder") == "ended", "the folder is read", timeout_s=10)
         all_online(theatre, "staged")
-    assert theatre.broker.story("folder") == ["online", "offline ended"]
+    assert theatre.broker.story("folder") == ["online", "offline finished"]
+    assert theatre.figure("camera_up", camera="folder") is None
+    assert theatre.figure("camera_up", camera="staged") is not None
     ((run, numbers),) = theatre.broker.frames("folder").items()
     assert (run[:5], numbers) == ("file-", [0, 1, 2])
     tiles = [one for one in theatre.broker.records if one.topic.endswith("tiles") and one.header.camera == "folder"]

@@ -98,6 +98,16 @@ def test_a_camera_is_online_as_its_last_event_says_and_unknown_without_one() -> 
     assert [*said, camera.online()] == [None, True, False, True, None]
 
 
+def test_a_film_that_was_read_to_its_end_is_finished_and_not_blind() -> None:
+    camera = Camera("film")
+    camera.note(camera_shown("online", NOW_MS - 30 * SECOND), NOW_MS)
+    camera.note(camera_shown("offline", NOW_MS - 20 * SECOND, reason="finished"), NOW_MS)
+    told = camera.told(NOW_MS)
+    assert (told["finished"], told["online"], told["why"], told["blind"]) == (True, None, None, [])
+    camera.note(camera_shown("online", NOW_MS - 10 * SECOND), NOW_MS)
+    assert (camera.finished, camera.online()) == (False, True)
+
+
 def test_a_camera_that_gives_no_frames_at_all_is_shown_by_its_events() -> None:
     cameras = Cameras()
     cameras.note(camera_shown("offline", NOW_MS - 5, camera="dark", reason="unreachable"), NOW_MS)

@@ -233,7 +233,7 @@ def test_what_happened_on_a_frame_leads_to_that_frame_and_a_camera_event_to_none
         past.picture(event_of(alone).id, camera="gate", near_ms=None, edges=False)
     with pytest.raises(NotThere, match="event of frame gate/run-1/5000"):
         past.picture(event_of(record(*lost)).id, camera="gate", near_ms=None, edges=False)
-    with pytest.raises(NotThere, match="tells of no frame"):
+    with pytest.raises(NotThere, match="it has no picture"):
         past.picture(event_of(camera).id, camera="gate", near_ms=None, edges=False)
 
 

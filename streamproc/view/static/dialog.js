@@ -165,6 +165,7 @@ export class EventDialog {
       if (wasAborted(error) || signal.aborted) return;
       say(told, error instanceof ApiError ? error.message : "The answer is not a picture.");
       stage.replaceChildren(told);
+      return;
     }
     const edges = el("input", {
       type: "checkbox",
@@ -205,7 +206,8 @@ export class EventDialog {
     const data = event.data ?? {};
     const at_ms = Number(BigInt(data.captured_ns ?? data.at_ns ?? 0) / 1_000_000n);
     const told_ms = this.#event?.at_ms || (data.emitted_ns ? Number(BigInt(data.emitted_ns) / 1_000_000n) : at_ms);
-    const command = `streamproc show ${event.id} --out event.png`;
+    const of_frame = !String(event.type ?? "").includes(".camera.");
+    const command = of_frame ? `streamproc show ${event.id} --out event.png` : "";
     return [
       el(
         "div",
@@ -224,14 +226,14 @@ export class EventDialog {
         ),
         copier("Copy link", () => location.href),
         copier("Copy JSON", () => json),
-        copier("Copy command", () => command),
+        ...(command ? [copier("Copy command", () => command)] : []),
       ),
       el("h3", {}, "What"),
       table([
         ["Camera", data.camera],
-        ["Captured", moment(at_ms)],
+        [of_frame ? "Captured" : "Noticed", moment(at_ms)],
         ["Outcome", data.outcome],
-        ["Reason", data.reason],
+        ["Reason", data.reason ?? data.data?.reason],
         ["Happened", data.what],
         ["Subject", data.subject],
         ["Step", data.step],

@@ -156,6 +156,7 @@ export class Grid {
     const silent = kinds.filter((kind) => kind === "silent").length;
     const none = kinds.filter((kind) => kind === "lost").length;
     const late = kinds.filter((kind) => kind === "late").length;
+    const finished = kinds.filter((kind) => kind === "finished").length;
     const lost = cameras.reduce((sum, { outcomes }) => sum + notComplete(outcomes), 0);
     const trouble = [
       blind && `${blind} blind`,
@@ -168,7 +169,11 @@ export class Grid {
       this.#summary,
       cameras.length
         ? (this.#past ? "Now: " : "") +
-            [things(cameras.length, "camera"), ...(trouble.length ? trouble : news ? ["all well"] : [])].join(", ")
+            [
+              things(cameras.length, "camera"),
+              ...(finished ? [`${finished} finished`] : []),
+              ...(trouble.length ? trouble : news && finished < cameras.length ? ["all well"] : []),
+            ].join(", ")
         : "",
     );
     this.#summary.dataset.mood = blind || silent || none ? "bad" : lost || late ? "warn" : "good";

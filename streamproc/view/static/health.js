@@ -11,7 +11,7 @@ export const REPLAY_MS = 3_600_000; // Frames of more than an hour ago are playe
 export const HOUR_MS = 3_600_000;
 const UNKNOWN_MS = 60_000; // Less than a minute is not worth a word.
 
-/** @typedef {{kind: "ok" | "late" | "lost" | "blind" | "silent" | "unknown", text: string}} Health */
+/** @typedef {{kind: "ok" | "late" | "lost" | "blind" | "silent" | "finished" | "unknown", text: string}} Health */
 
 /**
  * @param {Camera} camera
@@ -21,6 +21,7 @@ const UNKNOWN_MS = 60_000; // Less than a minute is not worth a word.
  */
 export function judge(camera, now_ms, news) {
   if (!news) return { kind: "unknown", text: "No news" };
+  if (camera.finished) return { kind: "finished", text: "Finished" };
   if (camera.online === false) {
     const since = camera.blind.find(([, to]) => to === null)?.[0];
     return { kind: "blind", text: since === undefined ? "Blind" : `Blind for ${duration(now_ms - since)}` };
@@ -87,8 +88,9 @@ export function hour(camera, now_ms, news) {
   });
   const parts = camera.seen.flatMap(([from_ms, to_ms], index) => {
     const next = camera.seen[index + 1]?.[0];
-    const quiet_ms = next ?? (news && now_ms - to_ms > SILENT_MS ? now_ms : undefined);
-    const seen = part("seen", from_ms, next === undefined && quiet_ms === undefined && news ? now_ms : to_ms);
+    const expected = news && !camera.finished;
+    const quiet_ms = next ?? (expected && now_ms - to_ms > SILENT_MS ? now_ms : undefined);
+    const seen = part("seen", from_ms, quiet_ms === undefined && expected ? now_ms : to_ms);
     return quiet_ms === undefined ? [seen] : [seen, part("silent", to_ms, quiet_ms)];
   });
   return [...parts, ...spans(camera, now_ms).map((span) => ({ ...span, kind: /** @type {const} */ ("blind") }))];

@@ -200,7 +200,7 @@ export class Tile {
     const shown = this.#pairing.shown.preview;
     const late = shown ? ageOf(shown.head, now_ms) : 0;
     if (this.#past) return;
-    const old = news && shown && late > LATE_MS ? `Picture is ${duration(late)} old` : "";
+    const old = news && shown && late > LATE_MS && !camera.finished ? `Picture is ${duration(late)} old` : "";
     const why = news && shown && camera.online === false ? (camera.why ?? "") : "";
     say(this.#stamp, [why, old].filter(Boolean).join("; "));
     if (!shown) say(this.#note, this.#waitingWords(now_ms));

@@ -4,6 +4,7 @@
  * @typedef {object} Camera
  * @property {string} name
  * @property {boolean | null} online Null where nothing is told about it.
+ * @property {boolean} finished A film or folder that was read to its end.
  * @property {number | null} last_event_ms
  * @property {number | null} last_frame_ms
  * @property {number | null} last_picture_ms

@@ -111,6 +111,8 @@ class FakePast:
     def picture(self, identity: str, *, camera: str | None, near_ms: int | None, edges: bool) -> tuple[bytes, str]:
         """The preview, as PNG."""
         found = self._find(identity)
+        if found.type == "camera":
+            raise NotThere("this event tells of a camera, not of a frame")
         if identity in self.gone:
             raise Gone(f"the pixels of frame {found.camera}/{found.run}/{found.sequence} are gone: retention")
         return _encoded(".png", pixels_of(found.camera, found.sequence)), "as a stand-in has them"

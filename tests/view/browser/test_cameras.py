@@ -117,6 +117,21 @@ def test_a_blind_camera_is_seen_at_once(page: Page, stand_in: StandIn) -> None:
     expect(page.locator("#hour-told")).to_have_text("1 of 2 were blind within the last hour.")
 
 
+def test_a_film_that_was_read_to_its_end_is_finished_and_no_trouble(page: Page, stand_in: StandIn) -> None:
+    stand_in.frame("yard", 1)
+    stand_in.frame("gate", 1)
+    now_ms = int(time.time() * 1000)
+    stand_in.event(event_of("gate", 2, type="camera", what="offline", subject="finished", emitted_ms=now_ms - 65_000))
+    open_page(page, stand_in)
+    expect(tile(page, "gate").locator(".state")).to_have_text("Finished")
+    expect(page.locator("#summary")).to_have_text("2 cameras, 1 finished, all well")
+    expect(tile(page, "gate").locator(".blind-bar rect.blind")).to_have_count(0)
+    expect(tile(page, "gate").locator(".tile-stamp")).to_be_empty()
+    page.locator("#feed button").first.click()
+    expect(page.locator("#event-dialog .check")).to_have_count(0)
+    expect(page.locator("#event-dialog")).not_to_contain_text("streamproc show")
+
+
 def test_a_camera_whose_events_lag_is_told_but_not_one_that_is_played_again(page: Page, stand_in: StandIn) -> None:
     stand_in.event(event_of("gate", 1, latency_ms=72_000.0))
     stand_in.event(event_of("yard", 1, latency_ms=86_400_000.0))

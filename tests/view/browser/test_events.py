@@ -164,6 +164,7 @@ def test_names_of_cameras_stay_text(browser: Browser, stand_in: StandIn) -> None
     camera = {
         "name": HOSTILE,
         "online": False,
+        "finished": False,
         "last_event_ms": 1,
         "last_frame_ms": None,
         "last_picture_ms": None,
