@@ -26,13 +26,16 @@ from dashboards.grafana import (
 )
 from dashboards.recording import CAMERAS, LOST
 
+# Counters are read at different moments, so that it may come out a few frames too low.
 ON_THE_WAY = " ".join(
     (
+        "clamp_min(",
         grown("streamproc_frames_published_total", "15m"),
         "+",
         grown('streamproc_replay_frames_total{target="same"}', "15m"),
         "-",
         grown("streamproc_frames_total", "15m"),
+        ", 0)",
     )
 )
 BLIND_FOR = "time() - streamproc_camera_last_frame_timestamp_seconds > 0"
