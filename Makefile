@@ -9,8 +9,9 @@ AT_ONCE := --numprocesses auto --dist worksteal
 BROKER := -m "kafka and not alone"
 ALONE := -m "kafka and alone"
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
-# Some tests ask how long something takes; what fails beside others must pass by itself.
-AGAIN := --last-failed --last-failed-no-failures none
+# Some tests ask how long something takes; what fails (not: crashes) beside others must pass by itself.
+tests = $(BIN)/python -m pytest $(1) $(2) --cache-clear || \
+  { [ $$? = 1 ] && echo "once more, by itself, what failed:" && $(BIN)/python -m pytest $(1) --last-failed; }
 MATRIX ?= 3.11 3.12 3.13
 
 .PHONY: demo up down test check unit format lint types matrix wheel wheel-check bench chaos chaos-short lock site clean help
@@ -55,9 +56,9 @@ down:                 ## end what `make up` runs, from another terminal; CLEAN=1
 	@test -x $(BIN)/python || { echo "nothing was running"; exit 0; }; $(BIN)/python -m compose down $(if $(filter-out 0,$(CLEAN)),--clean)
 
 test: $(STAMP)        ## all tests, on a real broker; what fails beside others is run once more by itself
-	$(BIN)/python -m pytest $(UNIT) $(AT_ONCE) || $(BIN)/python -m pytest $(UNIT) $(AGAIN)
-	$(BIN)/python -m pytest $(BROKER) $(SIDE_BY_SIDE) --durations=25 || $(BIN)/python -m pytest $(BROKER) $(AGAIN)
-	$(BIN)/python -m pytest $(ALONE) --durations=10 || $(BIN)/python -m pytest $(ALONE) $(AGAIN)
+	$(call tests,$(UNIT),$(AT_ONCE))
+	$(call tests,$(BROKER),$(SIDE_BY_SIDE) --durations=25)
+	$(call tests,$(ALONE),--durations=10)
 
 unit: $(STAMP)        ## tests that need no broker
 	$(BIN)/python -m pytest $(UNIT) $(AT_ONCE)

@@ -194,7 +194,9 @@ class Ingest:
         self._start()
         for camera in self._running.values():
             camera.watch(now_s)
-            if not camera.done:
+            if camera.done and camera.last_reason == "finished":
+                camera.forget_gauges()
+            else:
                 label = self._outlet.metrics.camera(camera.spec.name)
                 self._outlet.metrics.camera_fps.labels(label).set(camera.fps or 0)
         self._outbox.send()

@@ -119,7 +119,6 @@ class Camera:
         self.spec = spec
         self._outlet, self._open, self._tell, self._chance = outlet, open_camera, tell, chance
         self._label = outlet.metrics.camera(spec.name)
-        self._frame_time = outlet.metrics.camera_frame_time.labels(self._label)
         self._keeping = Keeping()
         self._health = Health(
             gap_s=spec.gap_s,
@@ -149,6 +148,7 @@ class Camera:
         """Begin, and say in the metrics that there is this camera."""
         metrics = self._outlet.metrics
         metrics.camera_up.labels(self._label).set(0)
+        metrics.camera_frame_time.labels(self._label).set(time.time())  # blind since now, if no frame ever comes
         metrics.camera_lost.expect(self._label)  # shown at 0, so that `increase()` sees the first
         for metric in (
             metrics.camera_reconnects,
@@ -216,8 +216,6 @@ class Camera:
             self._outlet.metrics.camera_up.labels(self._label).set(0)
             self._lane.close()
             self._lane.finish(timeout_s=FINISH_S)
-            if self.last_reason == "finished":
-                self.forget_gauges()
             self.done = True
 
     def _try_once(self) -> bool:
@@ -292,18 +290,16 @@ class Camera:
     def _read(self, source: Source) -> None:
         live, lane = isinstance(source, LiveSource), self._lane
         lane.begin(live=live, stream_fps=source.fps if self.spec.fps == "max" else None)
-        if isinstance(source, LiveSource):
-            steady = source.steady and not (source.bursts and self.spec.fps == "max")
-            self._health.connected(time.monotonic(), waited_s=lane.waited_s, fps=source.fps, steady=steady)
-            self._frozen_s = self.spec.frozen_s if steady else 0.0
+        steady = isinstance(source, LiveSource) and source.steady and not (source.bursts and self.spec.fps == "max")
+        self._health.connected(
+            time.monotonic(), waited_s=lane.waited_s, fps=source.fps if live else None, steady=steady
+        )
+        self._frozen_s = self.spec.frozen_s if steady else 0.0
         thinning = Thinning(_number(self.spec.fps)) if live else None
         for frame in self._frames(source):
             now_s = time.monotonic()
             self._begun = not live or source.length is not None
-            if live:
-                self._examine(frame, now_s)
-            elif (news := self._keeping.frame(now_s)) is not None:
-                self._came_up(frame, news)
+            self._examine(frame, now_s)
             if thinning is not None and not thinning.wants(now_s):
                 lane.thin(frame)
             else:
@@ -328,7 +324,7 @@ class Camera:
             yield frame
 
     def _examine(self, frame: Frame, now_s: float) -> None:
-        """Tell what a live frame says of its camera.
+        """Tell what a frame says of its camera; of films and folders, that it is up and how fast.
 
         Raises:
             _Frozen: It gives the very same picture for too long.
@@ -342,7 +338,7 @@ class Camera:
             now_s, frame.captured_ns, waited_s=waited_s, clock=frame.clock, wall_ns=time.time_ns()
         )
         self.fps = self._health.measured_fps(now_s, waited_s=waited_s)
-        self._frame_time.set(time.time())
+        self._outlet.metrics.camera_frame_time.labels(self._label).set(time.time())
         if digest != self._frozen or not self._frozen_s:
             self._frozen = None
             if (news := self._keeping.frame(now_s)) is not None:

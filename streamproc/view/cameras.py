@@ -25,6 +25,7 @@ _MAX_TIMES: Final = 2000  # of frames in the last seconds
 _MAX_LATENCIES: Final = 300  # the newest of the last minute
 _MAX_STEP_SAMPLES: Final = 500
 _MAX_HAPPENINGS: Final = 500
+_MAX_NOT_COMPLETE: Final = 1000
 _LEFT: Final = ("removed", "finished")  # reasons why nobody expects frames of it any more
 
 
@@ -119,6 +120,7 @@ class Camera:
     height: int | None = None
     series: Series = field(default_factory=Series)
     _emitted: deque[float] = field(default_factory=lambda: deque(maxlen=_MAX_TIMES))
+    _not_complete: deque[int] = field(default_factory=lambda: deque(maxlen=_MAX_NOT_COMPLETE))  # when, of late
     _latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_MAX_LATENCIES))
     _happenings: list[tuple[float, str, float, str]] = field(default_factory=list)  # at, what, from or until, why
 
@@ -130,6 +132,8 @@ class Camera:
         if event.type != "frame":
             return
         self.outcomes[event.what] += 1
+        if event.what != "complete":
+            self._not_complete.append(event.at_ms)
         if self.last_frame_ms is None or event.at_ms >= self.last_frame_ms:
             self.last_frame_ms, self.last_outcome = event.at_ms, event.what
             since_ms = event.at_ms if self.not_complete_ms is None else self.not_complete_ms
@@ -207,6 +211,7 @@ class Camera:
             "last_outcome": self.last_outcome,
             "fps": round(recent / (_FPS_MS / 1000), 1),
             "outcomes": dict(self.outcomes),
+            "not_complete": sum(at_ms > now_ms - HOUR_MS for at_ms in self._not_complete),
             "latency_ms": {"p50": quantile(latencies, 0.5), "p95": quantile(latencies, 0.95)},
             "why": self.why(),
             "blind": self.blind(now_ms),

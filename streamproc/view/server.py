@@ -170,9 +170,9 @@ class Viewer:
         if not isinstance(given, str) or not access.is_token(given.strip()):
             return self._login_form("That token is not right.", status=401)
         response = web.Response(status=303, headers={"Location": "./"})
-        response.set_cookie(
-            access.cookie, access.session, httponly=True, samesite="Strict", secure=request.secure, path="/"
-        )
+        # behind a proxy that speaks TLS the connection here is plain; a false header only makes the cookie stricter
+        secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+        response.set_cookie(access.cookie, access.session, httponly=True, samesite="Strict", secure=secure, path="/")
         return response
 
     # --- the page and what probes ask ----------------------------------------------------------------------------

@@ -135,14 +135,27 @@ def test_a_folder_of_pictures_is_read_once_and_masked(tmp_path: Path) -> None:
         theatre.write({"staged": {}, "folder": {"source": str(tmp_path), "mask": mask, "drop": "block"}})
         wait_until(lambda: states(theatre).get("folder") == "ended", "the folder is read", timeout_s=10)
         all_online(theatre, "staged")
+        wait_until(lambda: theatre.figure("camera_up", camera="folder") is None, "neither up nor down", timeout_s=5)
     assert theatre.broker.story("folder") == ["online", "offline finished"]
-    assert theatre.figure("camera_up", camera="folder") is None
     assert theatre.figure("camera_up", camera="staged") is not None
     ((run, numbers),) = theatre.broker.frames("folder").items()
     assert (run[:5], numbers) == ("file-", [0, 1, 2])
     tiles = [one for one in theatre.broker.records if one.topic.endswith("tiles") and one.header.camera == "folder"]
     for tile in tiles:
         assert set(tile.value) == ({0} if tile.header.col == 0 else {0, 200})
+
+
+def test_a_folder_in_play_is_up_and_its_last_frame_is_of_now(tmp_path: Path) -> None:
+    for number in range(60):
+        assert cv2.imwrite(str(tmp_path / f"{number:02}.png"), np.full((32, 64, 3), number, np.uint8))
+    with Theatre(tmp_path / "cameras.toml", {"staged": Stage()}) as theatre:
+        began_s = time.time()
+        theatre.write({"staged": {}, "folder": {"source": str(tmp_path), "fps": 10}})
+        wait_until(lambda: published(theatre, "folder") >= 5, "it plays", timeout_s=10)
+        seen_s = theatre.figure("camera_last_frame_timestamp_seconds", camera="folder")
+        assert seen_s is not None
+        assert began_s <= seen_s <= time.time()
+        assert theatre.figure("camera_up", camera="folder") == 1
 
 
 def test_a_list_that_changes_while_ingest_starts_is_taken(tmp_path: Path) -> None:

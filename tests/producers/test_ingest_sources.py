@@ -44,7 +44,7 @@ def test_a_real_film_over_http_takes_its_time_and_is_read_once(tmp_path: Path) -
             wait_until(lambda: states(theatre)["film"] == "ended", "it has ended", timeout_s=10)
             took_s = time.monotonic() - begun_s
     assert took_s > 0.6, "25 frames a second"
-    assert theatre.broker.story("film") == ["online", "offline ended"]
+    assert theatre.broker.story("film") == ["online", "offline finished"]
     assert [list(numbers) for numbers in theatre.broker.frames("film").values()] == [list(range(20))]
 
 
@@ -85,8 +85,8 @@ class Film(Source):
 @pytest.mark.parametrize(
     ("end", "reason", "words"),
     [
-        (None, "ended", "is online"),
-        (SourceEnded("film.mp4 ended after 2 of 9 frames"), "ended", "film.mp4 ended after 2 of 9 frames"),
+        (None, "finished", "is online"),
+        (SourceEnded("film.mp4 ended after 2 of 9 frames"), "finished", "film.mp4 ended after 2 of 9 frames"),
         (SourceError("2.png is broken"), "failed", r"offline \(failed\): 2.png is broken; it is not read again"),
         (RuntimeError(SECRET), "failed", r"reading it failed with RuntimeError; please report this; it is not read"),
     ],
@@ -132,5 +132,5 @@ def test_a_film_that_is_not_there_yet_is_looked_for_again(tmp_path: Path, monkey
     theatre.ingest._open = lambda _spec: played
     with theatre:
         wait_until(lambda: states(theatre).get("film") == "ended", "it has ended", timeout_s=10)
-    assert theatre.broker.story("film") == ["offline failed", "online", "offline ended"]
+    assert theatre.broker.story("film") == ["offline failed", "online", "offline finished"]
     assert played.opened == 2

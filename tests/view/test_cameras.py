@@ -98,6 +98,14 @@ def test_a_camera_is_online_as_its_last_event_says_and_unknown_without_one() -> 
     assert [*said, camera.online()] == [None, True, False, True, None]
 
 
+def test_frames_that_were_not_complete_are_counted_for_an_hour() -> None:
+    camera = Camera("gate")
+    for ago_s, outcome in ((4000, "expired"), (3000, "partial"), (10, "complete")):
+        camera.add(frame_shown(at_ms=NOW_MS - ago_s * SECOND, outcome=outcome), NOW_MS)
+    assert camera.told(NOW_MS)["not_complete"] == 1
+    assert camera.told(NOW_MS + 1000 * SECOND)["not_complete"] == 0
+
+
 def test_a_film_that_was_read_to_its_end_is_finished_and_not_blind() -> None:
     camera = Camera("film")
     camera.note(camera_shown("online", NOW_MS - 30 * SECOND), NOW_MS)

@@ -2,7 +2,7 @@
 
 import { part, say, settled } from "./dom.js";
 import { things } from "./format.js";
-import { judge, notComplete } from "./health.js";
+import { judge } from "./health.js";
 import { Tile } from "./tile.js";
 
 /** @typedef {import("./types.js").Camera} Camera */
@@ -11,6 +11,7 @@ const NO_CAMERA =
   "Nothing has been published to these topics. Start a camera and a worker, each in a terminal of its own, " +
   "for example with the built-in pictures:";
 const ORDER = new Intl.Collator(undefined, { numeric: true });
+const MOST_NAMED = 3;
 
 export class Grid {
   /** @type {Map<string, Tile>} In the order of names. */ tiles = new Map();
@@ -152,18 +153,24 @@ export class Grid {
   #summarize(cameras, now_ms, news) {
     if (!cameras.length) this.#choose();
     const kinds = cameras.map((camera) => judge(camera, now_ms, news).kind);
-    const blind = kinds.filter((kind) => kind === "blind").length;
-    const silent = kinds.filter((kind) => kind === "silent").length;
+    /** @param {string} kind The cameras that are so, the first by name. */
+    const named = (kind) => {
+      const names = cameras.filter((_, index) => kinds[index] === kind).map(({ name }) => name);
+      const more = names.length > MOST_NAMED ? [`${names.length - MOST_NAMED} more`] : [];
+      return names.length ? `${names.length} ${kind} (${[...names.slice(0, MOST_NAMED), ...more].join(", ")})` : "";
+    };
+    const blind = named("blind");
+    const silent = named("silent");
     const none = kinds.filter((kind) => kind === "lost").length;
     const late = kinds.filter((kind) => kind === "late").length;
     const finished = kinds.filter((kind) => kind === "finished").length;
-    const lost = cameras.reduce((sum, { outcomes }) => sum + notComplete(outcomes), 0);
+    const lost = cameras.reduce((sum, { not_complete }) => sum + not_complete, 0);
     const trouble = [
-      blind && `${blind} blind`,
-      silent && `${silent} silent`,
+      blind,
+      silent,
       none && `${none} without complete frames`,
       late && `${late} behind`,
-      lost && `${things(lost, "frame")} not complete`,
+      lost && `${things(lost, "frame")} not complete in the last hour`,
     ].filter(Boolean);
     say(
       this.#summary,

@@ -21,7 +21,11 @@ const UNKNOWN_MS = 60_000; // Less than a minute is not worth a word.
  */
 export function judge(camera, now_ms, news) {
   if (!news) return { kind: "unknown", text: "No news" };
-  if (camera.finished) return { kind: "finished", text: "Finished" };
+  const still = now_ms - (camera.last_frame_ms ?? 0) > SILENT_MS; // Frames on their way come after the film's end.
+  if (camera.finished && still) {
+    if (camera.not_complete_ms === null) return { kind: "finished", text: "Finished" };
+    return { kind: "lost", text: `Finished, its last frames ${camera.last_outcome ?? "not complete"}` };
+  }
   if (camera.online === false) {
     const since = camera.blind.find(([, to]) => to === null)?.[0];
     return { kind: "blind", text: since === undefined ? "Blind" : `Blind for ${duration(now_ms - since)}` };
@@ -128,7 +132,3 @@ function covered(parts) {
   }
   return sum;
 }
-
-/** @param {Record<string, number>} outcomes @returns {number} Frames that ended otherwise than complete. */
-export const notComplete = (outcomes) =>
-  Object.entries(outcomes).reduce((sum, [name, number]) => (name === "complete" ? sum : sum + number), 0);

@@ -5,7 +5,7 @@ import { canvasContext, drawBoxes, drawEdges, drawTrail, fit } from "./drawing.j
 import { el, say, svg } from "./dom.js";
 import { count, duration, figure, milliseconds } from "./format.js";
 import { Frames, frameKey } from "./frames.js";
-import { blindWords, hour, judge, notComplete, REPLAY_MS } from "./health.js";
+import { blindWords, hour, judge, REPLAY_MS } from "./health.js";
 import { Pairing } from "./pairing.js";
 
 /** @typedef {import("./types.js").Camera} Camera */
@@ -185,7 +185,7 @@ export class Tile {
     const health = judge(camera, now_ms, news);
     this.element.dataset.health = health.kind;
     say(this.#state, this.#past ? `Now: ${health.text}` : health.text);
-    const lost = notComplete(camera.outcomes);
+    const lost = camera.not_complete;
     say(this.#figures.fps, `${figure(camera.fps)} fps`);
     say(this.#figures.latency, `${milliseconds(camera.latency_ms.p50)} / ${milliseconds(camera.latency_ms.p95)}`);
     say(this.#figures.complete, `${count(camera.outcomes.complete ?? 0)} complete`);

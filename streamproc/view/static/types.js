@@ -12,6 +12,7 @@
  * @property {string | null} last_outcome Of the newest frame.
  * @property {number} fps Frame events a second over 5 s.
  * @property {Record<string, number>} outcomes
+ * @property {number} not_complete Frames of the last hour that ended otherwise than complete, 1000 at the most.
  * @property {{p50: number | null, p95: number | null}} latency_ms
  * @property {string | null} why Why it gives no frames.
  * @property {[number, number | null][]} blind Spans of the last hour; null: still blind.

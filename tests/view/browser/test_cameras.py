@@ -106,7 +106,7 @@ def test_a_blind_camera_is_seen_at_once(page: Page, stand_in: StandIn) -> None:
         )
     )
     expect(tile(page, "gate").locator(".state")).to_contain_text("Blind for 1 min")
-    expect(page.locator("#summary")).to_have_text("2 cameras, 1 blind")
+    expect(page.locator("#summary")).to_have_text("2 cameras, 1 blind (gate)")
     expect(tile(page, "gate").locator(".blind-bar rect.blind")).to_have_count(1)
     expect(tile(page, "gate").locator(".tile-stamp")).to_contain_text("refuses the connection")
     expect(tile(page, "gate").locator(".blind-bar title")).to_contain_text("Blind 1 time in the last hour, 1 min")
@@ -123,7 +123,8 @@ def test_a_film_that_was_read_to_its_end_is_finished_and_no_trouble(page: Page, 
     now_ms = int(time.time() * 1000)
     stand_in.event(event_of("gate", 2, type="camera", what="offline", subject="finished", emitted_ms=now_ms - 65_000))
     open_page(page, stand_in)
-    expect(tile(page, "gate").locator(".state")).to_have_text("Finished")
+    expect(tile(page, "gate").locator(".state")).to_have_text("Finished", timeout=20_000)  # once no frame comes
+    stand_in.frame("yard", 2)
     expect(page.locator("#summary")).to_have_text("2 cameras, 1 finished, all well")
     expect(tile(page, "gate").locator(".blind-bar rect.blind")).to_have_count(0)
     expect(tile(page, "gate").locator(".tile-stamp")).to_be_empty()

@@ -173,6 +173,7 @@ def test_names_of_cameras_stay_text(browser: Browser, stand_in: StandIn) -> None
         "fps": 0,
         "width": None,
         "outcomes": {HOSTILE: 3},
+        "not_complete": 3,
         "latency_ms": {"p50": None, "p95": None},
         "why": HOSTILE,
         "blind": [[1, None]],
@@ -220,4 +221,4 @@ def test_what_is_told_of_a_frame_counts_at_its_camera(page: Page, stand_in: Stan
     open_page(page, stand_in)
     expect(tile(page, "gate").locator(".figures")).to_contain_text("2 complete")
     expect(tile(page, "gate").locator(".figures .warn")).to_have_text("1 partial, 1 expired")
-    expect(page.locator("#summary")).to_have_text("1 camera, 2 frames not complete")
+    expect(page.locator("#summary")).to_have_text("1 camera, 2 frames not complete in the last hour")
