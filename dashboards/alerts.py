@@ -56,6 +56,33 @@ def _frames_lost(timing: Timing) -> tuple[Alert, ...]:
     )
 
 
+def _frames_incomplete(quarter: str) -> tuple[Alert, ...]:
+    """Those that are lost; and those of which there is a part, or that were not to be had."""
+    where = "says why: `streamproc events --camera {{ $labels.camera }}`."
+    return (
+        Alert(
+            name="StreamprocFramesIncomplete",
+            expr=_happened("frames", quarter, "camera, outcome", '{outcome="expired"}'),
+            severity=CRITICAL,
+            summary="{{ $value }} frames of camera {{ $labels.camera }} are lost: they ended expired",
+            description=(
+                "In the last 15 minutes. Too few of their tiles came in time, or too many frames waited for tiles:"
+                f" nobody sees what was on them. The `reason` of their events {where}"
+            ),
+        ),
+        Alert(
+            name="StreamprocFramesIncomplete",
+            expr=_happened("frames", quarter, "camera, outcome", '{outcome!~"complete|expired"}'),
+            severity=WARNING,
+            summary="{{ $value }} frames of camera {{ $labels.camera }} ended {{ $labels.outcome }}",
+            description=(
+                "In the last 15 minutes. partial: some tiles never came, or could not be read; rejected: none"
+                f" could be read, or they contradict each other. The `reason` of their events {where}"
+            ),
+        ),
+    )
+
+
 def _frames(timing: Timing) -> tuple[Alert, ...]:
     quarter, lately = duration(timing.balance_s), timing.window(300)
     return (
@@ -80,16 +107,7 @@ def _frames(timing: Timing) -> tuple[Alert, ...]:
                 " gives. Lower its fps, send only what has changed, or give it a faster broker."
             ),
         ),
-        Alert(
-            name="StreamprocFramesIncomplete",
-            expr=_happened("frames", quarter, "camera, outcome", '{outcome!="complete"}'),
-            severity=WARNING,
-            summary="{{ $value }} frames of camera {{ $labels.camera }} ended {{ $labels.outcome }}",
-            description=(
-                "In the last 15 minutes. Tiles were lost on the way (expired, partial) or refused (rejected). The"
-                " `reason` of their events says which: `streamproc events --camera {{ $labels.camera }}`."
-            ),
-        ),
+        *_frames_incomplete(quarter),
         Alert(
             name="StreamprocDeadLetters",
             expr=_happened("deadletters", quarter, "stage, reason"),

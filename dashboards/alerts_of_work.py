@@ -28,16 +28,23 @@ def workers(timing: Timing) -> tuple[Alert, ...]:
 
 
 def _no_workers(timing: Timing, topic: str, *, role: str, what: str) -> Alert:
+    """Of each topic that had workers within a day; or of all, if none had."""
+    only = f'{{reader="worker",topic=~".*{topic}"}}'
+    read = f"streamproc_consumer_lag_records{only}"
+    lately = f"topic_reader:streamproc_consumer_lag_records:sum{only}[{timing.window(_DAY_S)}]"
     return Alert(
         name="StreamprocNoWorkers",
-        expr=f'absent(streamproc_consumer_lag_records{{reader="worker",topic=~".*{topic}"}})',
+        expr=(
+            f"(max by (topic) (last_over_time({lately}))\nunless on (topic) {read})\nor\n"
+            f'(label_replace(absent_over_time({lately}), "topic", "{topic}", "", "")\nunless on () {read})'
+        ),
         severity=CRITICAL,
         wait=timing.wait(_MINUTE_S),
         labels={"role": role},
-        summary=f"no worker of the role {role} answers: {what}",
+        summary=f"no worker of the role {role} reads {{{{ $labels.topic }}}}: {what}",
         description=(
-            f"Nobody who can be reached reads the {topic} topic; records wait there until its retention is"
-            f" over (1 h). Start `streamproc worker --role {role}`, or look why it ended: its last line says."
+            "Nobody who can be reached does; its records wait only until its retention.ms or retention.bytes is used"
+            f" up. Start `streamproc worker --role {role}`, or look why it ended: its last line says."
         ),
     )
 
@@ -77,8 +84,9 @@ def _lag(timing: Timing) -> tuple[Alert, ...]:
             labels={"reader": "worker"},
             summary="records of {{ $labels.topic }} will be deleted before a worker reads them",
             description=(
-                "Workers are {{ $value | humanizeDuration }} behind, more than half of what the topic keeps. Add some"
-                " now, or raise its retention.ms and retention.bytes until they have caught up."
+                "Workers are {{ $value | humanizeDuration }} behind, more than half of what the topic keeps by time or"
+                " by bytes; its oldest records are deleted unread next. Add workers, or raise retention.ms and"
+                " retention.bytes (of tiles: STREAMPROC_TILES_KEPT_BYTES) until they have caught up."
             ),
         ),
         Alert(
@@ -88,11 +96,15 @@ def _lag(timing: Timing) -> tuple[Alert, ...]:
             wait=timing.wait(_MINUTE_S),
             summary="records of {{ $labels.topic }} will be deleted before the {{ $labels.reader }} has them",
             description=(
-                "It is {{ $value | humanizeDuration }} behind, more than half of what the topic keeps. Look at the"
-                " store or target that it writes to, or raise retention.ms and retention.bytes until it has caught up."
+                "It is {{ $value | humanizeDuration }} behind, more than half of what the topic keeps by time or by"
+                " bytes; its oldest records are deleted unread next. Look at the store or target that it writes to, or"
+                " raise retention.ms and retention.bytes (of tiles: STREAMPROC_TILES_KEPT_BYTES)."
             ),
         ),
     )
+
+
+_OF_KEPT: Final = "topic_reader:streamproc_consumer_lag_of_kept_ratio:max"
 
 
 def _falling_behind(timing: Timing, only: str) -> str:
@@ -104,7 +116,10 @@ def _falling_behind(timing: Timing, only: str) -> str:
 def _near_retention(timing: Timing, only: str, topics: Sequence[str]) -> str:
     specs = {spec.name: int(spec.config["retention.ms"]) / 1000 for spec in Topics("").specs(partitions=1)}
     lag = f"topic_reader:streamproc_consumer_lag_seconds:max{only[:-1]}"
-    return "\nor\n".join(f'{lag},topic=~".*{topic}"}} > {timing.seconds(specs[topic] / 2):.10g}' for topic in topics)
+    by_time = (f'{lag},topic=~".*{topic}"}} > {timing.seconds(specs[topic] / 2):.10g}' for topic in topics)
+    # a backlog of seconds is most of what a topic keeps that is new
+    late = f'({lag},topic=~".*({"|".join(topics)})"}} > {timing.seconds(_MINUTE_S):g})'
+    return "\nor\n".join((*by_time, f"({late} and on (topic, reader) {_OF_KEPT} > 0.5)"))
 
 
 def _running_lately(timing: Timing) -> str:
@@ -166,6 +181,9 @@ def _not_answering(timing: Timing) -> tuple[Alert, ...]:
     )
 
 
+_WRONG_CLOCK: Final = "A camera whose own clock is wrong makes its frames look late: see `clock` in its events."
+
+
 def latency(timing: Timing) -> tuple[Alert, ...]:
     """Of the time from capture to event.
 
@@ -188,6 +206,7 @@ def latency(timing: Timing) -> tuple[Alert, ...]:
             description=(
                 f"{promise}; at this pace what 30 days allow is gone within days (2 % of it in an hour, or 5 % in six)."
                 " `Where does time go?` shows the stage: wait is too few workers, publish is producer or broker."
+                f" {_WRONG_CLOCK}"
             ),
         ),
         Alert(
@@ -198,7 +217,7 @@ def latency(timing: Timing) -> tuple[Alert, ...]:
             summary="{{ $value | humanizePercentage }} of frames get their event late, for hours",
             description=(
                 f"{promise}; what 30 days allow will not last for them. `Where does time go?` shows the stage; look"
-                " for hours of the day, and for cameras that came on."
+                f" for hours of the day, and for cameras that came on. {_WRONG_CLOCK}"
             ),
         ),
     )

@@ -234,6 +234,10 @@ def _speeds(timing: Timing) -> tuple[Record, ...]:
             name="topic_reader:streamproc_consumer_lag_records:sum",
             expr="sum by (topic, reader) (streamproc_consumer_lag_records)",
         ),
+        Record(
+            name="topic_reader:streamproc_consumer_lag_of_kept_ratio:max",
+            expr="max by (topic, reader) (streamproc_consumer_lag_of_kept_ratio)",
+        ),
     )
 
 

@@ -152,7 +152,8 @@ ARCHIVE = Row(
             unit="s",
             queries=one("max by (topic) (streamproc_archive_unfinished_seconds)", "{{topic}}"),
             thresholds=((None, GREEN), (600, YELLOW), (1800, RED)),
-            description="Age of the position that is safe. Up to --rotate-s (300 s) in health; tiles stay for 1 hour.",
+            description="Age of the position that is safe. Up to --rotate-s (300 s) in health; tiles stay for 1 hour at"
+            " most.",
         ),
         Panel(
             title="Missed",
@@ -170,7 +171,7 @@ ARCHIVE = Row(
                 "{{topic}}",
             ),
             thresholds=((None, GREEN), (60, YELLOW), (600, RED)),
-            description="Age of the record that the archive has read last; 0 if it has read all.",
+            description="Age of the oldest record that the archive has not read; 0 if it has read all.",
         ),
     ),
 )

@@ -35,18 +35,31 @@ WORKERS = Dashboard(
             panels=(
                 Panel(
                     title="Records not yet read",
-                    width=12,
+                    width=8,
                     queries=one("sum by (topic, reader) (streamproc_consumer_lag_records)", "{{topic}} {{reader}}"),
                     description="By who reads. worker grows: add workers, up to one for each partition. archive, sink:"
                     " what they write to is slow.",
                 ),
                 Panel(
-                    title="Age of the record read last",
-                    width=12,
+                    title="Age of the oldest unread record",
+                    width=8,
                     unit="s",
                     queries=one("max by (topic, reader) (streamproc_consumer_lag_seconds)", "{{topic}} {{reader}}"),
                     thresholds=((None, GREEN), (10, YELLOW), (60, RED)),
-                    description="Near the topic's retention (tiles: 1 hour) records are lost unread.",
+                    description="Near the topic's retention (tiles: 1 hour, or less by their bytes) records are lost"
+                    " unread.",
+                ),
+                Panel(
+                    title="Unread, share of what is kept",
+                    unit="percentunit",
+                    most=1,
+                    width=8,
+                    queries=one(
+                        "max by (topic, reader) (streamproc_consumer_lag_of_kept_ratio)", "{{topic}} {{reader}}"
+                    ),
+                    thresholds=((None, GREEN), (0.25, YELLOW), (0.5, RED)),
+                    description="At 100 % the oldest records are deleted unread, if the topic is full: add workers, or"
+                    " keep more (STREAMPROC_TILES_KEPT_BYTES).",
                 ),
             ),
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,17 +19,36 @@ class Standing:
         heard_s: When that was heard.
         since_s: A time before which the record at `next` was not written: its own, or that of the one before it; None
             if neither was read.
+        first: The offset of the oldest record that is kept, as the broker told it last; None if it was not asked.
     """
 
     next: int
     end: int
     heard_s: float
     since_s: float | None = None
+    first: int | None = None
 
     @property
     def unread(self) -> int:
         """Records that wait."""
         return max(0, self.end - self.next)
+
+    @property
+    def unread_of_kept(self) -> float:
+        """Share of the records kept that wait, 0 to 1; 1 if some were deleted unread and others are kept.
+
+        0 if nothing is kept, and while nobody knows from where on records are kept.
+        """
+        if self.first is None or self.first == self.end:
+            return 0.0
+        if self.next < self.first:
+            return 1.0
+        return self.unread / (self.end - self.first) if self.unread else 0.0
+
+
+def most_of_kept(standings: Iterable[Standing]) -> float:
+    """`Standing.unread_of_kept` of the partition that is nearest to a loss; 0 if there is none."""
+    return max((one.unread_of_kept for one in standings), default=0.0)
 
 
 @dataclass(slots=True)

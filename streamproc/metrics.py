@@ -121,7 +121,7 @@ class Metrics(AroundMetrics):
         )
         self.camera_frame_time = define.gauge(
             "camera_last_frame_timestamp_seconds",
-            "When a camera gave its last frame",
+            "When a camera gave its last frame; before its first, when it was first tried",
             self._camera,
             moves="time() less this is for how long it has been blind; 0: it never gave one.",
         )
@@ -296,6 +296,15 @@ class Metrics(AroundMetrics):
             label.READER,
             moves="How far behind live it is, in its partition furthest behind; close to the topic's retention, records"
             " will be lost unread. After a start it counts from there until one is read.",
+        )
+        self.lag_of_kept = define.gauge(
+            "consumer_lag_of_kept_ratio",
+            "Share of the records kept that are not yet read, by topic and by what reads it (worker, archive; no sink)",
+            self._topic,
+            label.READER,
+            moves="Of its partition that is worst off; 1: records were deleted unread. Near 1 the oldest unread record"
+            " is the next to be deleted, by time or by bytes, if the topic is full: add workers, or keep more"
+            " (STREAMPROC_TILES_KEPT_BYTES). A topic that is new is not full.",
         )
         self.buffer_bytes = define.gauge(
             "buffer_bytes",

@@ -20,7 +20,7 @@ from streamproc.agents.stall import TP
 from streamproc.app import Role, Wiring, create_app, end_events, finish, watched
 from streamproc.errors import BrokerError, StreamprocError
 from streamproc.exporter import exported
-from streamproc.lag import Lag
+from streamproc.lag import Lag, most_of_kept
 from streamproc.memory import keep_freed_memory
 from streamproc.metrics import Metrics
 from streamproc.operators.pipeline import Pipeline
@@ -218,16 +218,17 @@ class _Run:
 
     async def _observe(self, wiring: Wiring) -> None:
         """Keep gauges current, and notice a parent that is gone."""
-        known: dict[str, tuple[int, float]] = {}  # a topic of which all partitions have left lags no more
+        known: dict[str, tuple[int, float, float]] = {}  # a topic of which all partitions have left lags no more
         ages = Lag[TP]()
         _show_limits(self._metrics, self._settings, wiring)
         while True:
             await asyncio.sleep(_OBSERVE_S)
             lag = _lag(wiring.app.consumer, ages, time.time())
-            known.update(dict.fromkeys(lag, (0, 0.0)))
-            for topic, (records, seconds) in {**known, **lag}.items():
+            known.update(dict.fromkeys(lag, (0, 0.0, 0.0)))
+            for topic, (records, seconds, of_kept) in {**known, **lag}.items():
                 self._metrics.lag.labels(topic, "worker").set(records)
                 self._metrics.lag_seconds.labels(topic, "worker").set(seconds)
+                self._metrics.lag_of_kept.labels(topic, "worker").set(of_kept)
             for buffer, waiting in _buffers(wiring).items():
                 self._metrics.buffer_bytes.labels(buffer).set(waiting)
             if self._parent_pid is not None and os.getppid() != self._parent_pid:
@@ -237,15 +238,19 @@ class _Run:
                 self._stop.set()
 
 
-def _lag(consumer: Any, ages: Lag[TP], now_s: float) -> dict[str, tuple[int, float]]:
-    """Records not yet read, by topic, and the age of the oldest of them; as far as this worker's partitions go."""
+def _lag(consumer: Any, ages: Lag[TP], now_s: float) -> dict[str, tuple[int, float, float]]:
+    """Records not yet read, by topic, the age of the oldest of them, and their share of those kept.
+
+    As far as this worker's partitions go. Age and share are those of the partition that is worst off.
+    """
     assigned: set[TP] = consumer.assignment()
     standings = {tp: standing for tp in assigned if (standing := consumer.standing(tp)) is not None}
     late_s = ages.look(standings, now_s)
-    lag = {tp.topic: (0, 0.0) for tp in assigned}
-    for tp, standing in standings.items():
-        records, seconds = lag[tp.topic]
-        lag[tp.topic] = records + standing.unread, max(seconds, late_s[tp])
+    lag = {tp.topic: (0, 0.0, 0.0) for tp in assigned}
+    for topic in {tp.topic for tp in standings}:
+        of_topic = {tp: standing for tp, standing in standings.items() if tp.topic == topic}
+        records = sum(one.unread for one in of_topic.values())
+        lag[topic] = records, max(late_s[tp] for tp in of_topic), most_of_kept(of_topic.values())
     return lag
 
 

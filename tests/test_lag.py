@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from streamproc.lag import Lag, Standing
+import pytest
+
+from streamproc.lag import Lag, Standing, most_of_kept
 
 
 def standing(next_offset: int, end: int, heard_s: float, since_s: float | None = None) -> Standing:
@@ -55,3 +57,28 @@ def test_a_partition_read_again_from_further_back_is_older_than_its_last_quiet_m
 
 def test_a_clock_of_the_writer_that_is_ahead_makes_no_negative_age() -> None:
     assert Lag[int]().look({0: standing(1, 3, 100.0, 103.0)}, 100.0) == {0: 0.0}
+
+
+@pytest.mark.parametrize(
+    ("first", "next_offset", "end", "share"),
+    [
+        (0, 100, 100, 0.0),
+        (20, 100, 100, 0.0),
+        (20, 40, 100, 0.75),
+        (20, 20, 100, 1.0),
+        (20, 19, 100, 1.0),  # one was deleted unread
+        (20, 5, 10, 1.0),  # more than was known of was deleted unread
+        (100, 40, 100, 0.0),  # nothing is kept: nothing is left to lose
+        (20, 100, 90, 0.0),  # nothing was heard for long
+        (0, 0, 0, 0.0),
+        (None, 40, 100, 0.0),
+    ],
+)
+def test_the_share_of_what_is_kept_that_is_unread(first: int | None, next_offset: int, end: int, share: float) -> None:
+    assert Standing(next=next_offset, end=end, heard_s=1.0, first=first).unread_of_kept == share
+
+
+def test_the_partition_nearest_to_a_loss_counts() -> None:
+    parts = [Standing(next=next_offset, end=100, heard_s=1.0, first=0) for next_offset in (90, 30, 100)]
+    assert most_of_kept(parts) == 0.7
+    assert most_of_kept([]) == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -46,17 +47,28 @@ def test_lag_is_told_in_records_and_in_seconds_of_the_partition_furthest_behind(
             TP("features", 0): standing(7, 7, 99.0),
         }
     )
-    assert _lag(consumer, Lag(), 100.0) == {"tiles": (10, 8.5), "features": (0, 0.0)}
+    assert _lag(consumer, Lag(), 100.0) == {"tiles": (10, 8.5, 0.0), "features": (0, 0.0, 0.0)}
+
+
+def test_the_share_of_what_is_kept_is_that_of_the_partition_worst_off() -> None:
+    consumer = Consumer(
+        {
+            TP("tiles", 0): replace(standing(90, 100, 97.0), first=0),
+            TP("tiles", 1): replace(standing(40, 100, 97.0), first=20),
+            TP("features", 0): standing(0, 100, 97.0),
+        }
+    )
+    assert _lag(consumer, Lag(), 100.0) == {"tiles": (70, 3.0, 0.75), "features": (100, 3.0, 0.0)}
 
 
 def test_a_partition_of_which_nothing_was_read_lags_from_when_it_was_found() -> None:
     consumer, ages = Consumer({TP("tiles", 0): standing(0, 3)}), Lag[TP]()
-    assert _lag(consumer, ages, 100.0) == {"tiles": (3, 0.0)}
-    assert _lag(consumer, ages, 130.0) == {"tiles": (3, 30.0)}
+    assert _lag(consumer, ages, 100.0) == {"tiles": (3, 0.0, 0.0)}
+    assert _lag(consumer, ages, 130.0) == {"tiles": (3, 30.0, 0.0)}
 
 
 def test_a_topic_whose_end_nobody_has_told_is_there_all_the_same() -> None:
-    assert _lag(Consumer({TP("tiles", 0): None}), Lag(), 100.0) == {"tiles": (0, 0.0)}
+    assert _lag(Consumer({TP("tiles", 0): None}), Lag(), 100.0) == {"tiles": (0, 0.0, 0.0)}
 
 
 def test_a_broker_that_goes_while_the_worker_starts_ends_it_with_one_line() -> None:

@@ -102,6 +102,7 @@ class Consumer(driver.Consumer):
         self._sought: dict[TP, tuple[int, int]] = {}  # where reading went back to, and the fetch under way then
         self._lacking: dict[TP, tuple[int, int]] = {}  # from, to: offsets that the log itself does not have
         self.read_at: dict[TP, float] = {}  # timestamp of the record delivered last, by partition
+        self._firsts: dict[TP, int] = {}  # of the oldest record kept, by partition, as told last
         self._going_back: set[TP] = set()
         self._gone_back = False  # to what is committed, since the partitions were assigned
         self._fetches = 0
@@ -205,7 +206,7 @@ class Consumer(driver.Consumer):
     def _forget(self) -> None:
         """Know nothing of positions: an assignment is over."""
         self._gone_back = False
-        positions = (self._heads, self._next, self._sought, self._lacking, self.read_at)
+        positions = (self._heads, self._next, self._sought, self._lacking, self.read_at, self._firsts)
         for of_the_last in (*positions, self._acked, self._acked_index, self._gap):
             of_the_last.clear()
 
@@ -219,7 +220,11 @@ class Consumer(driver.Consumer):
         if end is None:
             return None
         return Standing(
-            next=self._next.get(tp, 0), end=end, heard_s=(heard_ms or 0) / 1000, since_s=self.read_at.get(tp)
+            next=self._next.get(tp, 0),
+            end=end,
+            heard_s=(heard_ms or 0) / 1000,
+            since_s=self.read_at.get(tp),
+            first=self._firsts.get(tp),
         )
 
     async def ends(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
@@ -240,7 +245,9 @@ class Consumer(driver.Consumer):
         """
         partitions = [TopicPartition(topic, number) for number in numbers]
         found = await self._asked(lambda consumer: consumer.beginning_offsets(partitions))
-        return {one.partition: offset for one, offset in found.items()}
+        firsts = {one.partition: offset for one, offset in found.items()}
+        self._firsts |= {TP(topic, number): offset for number, offset in firsts.items()}
+        return firsts
 
     async def committed_by_group(self, topic: str, numbers: Iterable[int]) -> dict[int, int]:
         """The offset below which the group has committed all, by partition, or the first one kept if that is higher.

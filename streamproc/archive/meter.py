@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from streamproc.archive.session import HELD_BYTES, TopicRun
-from streamproc.lag import Lag
+from streamproc.lag import Lag, most_of_kept
 from streamproc.metrics import Metrics
 
 
@@ -66,5 +66,6 @@ class ArchiveMeter:
         metrics.lag.labels(topic, "archive").set(one.behind)
         late_s = shown.lag.look(one.standings, wall_s)
         metrics.lag_seconds.labels(topic, "archive").set(max(late_s.values(), default=0.0))
+        metrics.lag_of_kept.labels(topic, "archive").set(most_of_kept(one.standings.values()))
         shown.taken, shown.taken_bytes = max(shown.taken, taken), max(shown.taken_bytes, taken_bytes)
         shown.files, shown.gaps = files, shown.gaps + len(gaps)

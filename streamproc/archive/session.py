@@ -154,6 +154,7 @@ class Session:
         self._files = self._complete_files = one.written.files
         self._topic_id = ""
         self._held = Held()
+        self._firsts: dict[int, int] = {}  # of the oldest record kept, by partition, at the last look
         self._shown_s = 0.0
 
     def run(self) -> None:
@@ -194,7 +195,9 @@ class Session:
     def _log(self) -> tuple[str, dict[int, tuple[int, int]]]:
         """Id and bounds of the topic as it is now."""
         topic_id = self._ids.of(self._one.topic)
-        return topic_id, {partition: self._reader.bounds(partition) for partition in self._reader.partitions()}
+        bounds = {partition: self._reader.bounds(partition) for partition in self._reader.partitions()}
+        self._firsts = {partition: low for partition, (low, _) in bounds.items()}
+        return topic_id, bounds
 
     def _look(self) -> None:
         """What has become of the topic since the last look."""
@@ -272,6 +275,7 @@ class Session:
                 end=max(self._reader.known_end(number), (one.ends or {}).get(number, 0)),
                 heard_s=heard_s,
                 since_s=one.read_s.get(number),
+                first=self._firsts.get(number),
             )
             for number, at in self._writer.positions.items()
         }

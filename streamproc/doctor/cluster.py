@@ -100,7 +100,7 @@ def check_cluster(cluster: Cluster, settings: Settings, *, now_ms: int) -> Itera
     yield from _copies(cluster)
     yield from _retention(cluster, settings)
     yield from _group(cluster, settings)
-    yield from _lag(cluster, now_ms=now_ms)
+    yield from _lag(cluster, settings, now_ms=now_ms)
     yield _clock(cluster, now_ms=now_ms)
     yield _deadletters(cluster, settings)
 
@@ -256,9 +256,27 @@ def _waiting(cluster: Cluster, name: str) -> int:
     return sum(max(0, end - max(topic.first.get(at, 0), committed.get(at, 0))) for at, end in topic.end.items())
 
 
-def _lag(cluster: Cluster, *, now_ms: int) -> Iterator[Finding]:
+def _keep_more(name: str, topic: Topic, *, is_tiles: bool) -> str:
+    """How a topic is told to keep twice as much: it deletes by time and, if it has a bound of bytes, by that."""
+    kept = {"retention.ms": 3_600_000, "retention.bytes": -1}
+    kept |= {key: int(topic.config[key]) for key in kept if key in topic.config}
+    wanted = ",".join(f"{key}={2 * most}" for key, most in kept.items() if most > 0)
+    command = f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {wanted}"
+    if is_tiles and kept["retention.bytes"] > 0:
+        command += f"; set STREAMPROC_TILES_KEPT_BYTES={2 * kept['retention.bytes'] * topic.partitions} as well"
+    return command
+
+
+def _kept(topic: Topic) -> str:
+    kept_bytes = int(topic.config.get("retention.bytes", -1))
+    by_bytes = f", or less: {kept_bytes} bytes of each partition (retention.bytes)" if kept_bytes > 0 else ""
+    return f"{int(topic.config['retention.ms']) / 1000:.0f} s{by_bytes}"
+
+
+def _lag(cluster: Cluster, settings: Settings, *, now_ms: int) -> Iterator[Finding]:
     if cluster.group is None:
         return
+    tiles = Topics(settings.prefix).tiles
     for name, committed in cluster.group.committed.items():
         topic = cluster.topics.get(name)
         if topic is None:
@@ -268,15 +286,14 @@ def _lag(cluster: Cluster, *, now_ms: int) -> Iterator[Finding]:
             yield wrong(
                 "lag",
                 f"{lost} records of {name} were removed before they were read: add workers (up to"
-                f" {topic.partitions}), or keep more, kafka-configs.sh --alter --entity-type topics --entity-name"
-                f" {name} --add-config retention.ms={2 * int(topic.config.get('retention.ms', 3_600_000))}",
+                f" {topic.partitions}), or keep more, {_keep_more(name, topic, is_tiles=name == tiles)}",
             )
         kept_ms, oldest_ms = int(topic.config.get("retention.ms", -1)), cluster.group.waits_ms.get(name)
         if kept_ms > 0 and oldest_ms is not None and now_ms - oldest_ms > NEAR_RETENTION * kept_ms:
             yield warning(
                 "lag",
                 f"the oldest record of {name} that waits is {(now_ms - oldest_ms) / 1000:.0f} s old and the topic keeps"
-                f" {kept_ms / 1000:.0f} s: add workers (up to {topic.partitions}), or it is removed unread",
+                f" {_kept(topic)}: add workers (up to {topic.partitions}), or it is removed unread",
             )
 
 

@@ -27,6 +27,7 @@ def _consumer(kind: type[Any] = Consumer, *, committed: int | None = None, first
         _sought={},
         _lacking={},
         read_at={},
+        _firsts={},
         _going_back=set(),
         _gone_back=True,
         _fetches=0,

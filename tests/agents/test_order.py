@@ -37,6 +37,7 @@ class Reading:
             _sought={},
             _lacking={},
             read_at={},
+            _firsts={},
             _going_back=set(),
             _gone_back=True,
             _fetches=0,
@@ -287,6 +288,13 @@ def test_where_a_partition_stands_is_known_without_asking_or_not_at_all() -> Non
     assert consumer.standing(TILES) == Standing(next=0, end=9, heard_s=12.5, since_s=None)
     consumer._next[TILES], consumer.read_at[TILES] = 4, 11.0
     assert consumer.standing(TILES) == Standing(next=4, end=9, heard_s=12.5, since_s=11.0)
+
+    async def told(_question: Any) -> dict[Any, int]:
+        return {TILES: 2}
+
+    consumer._asked = told
+    assert asyncio.run(consumer.firsts(TILES.topic, [TILES.partition])) == {TILES.partition: 2}
+    assert consumer.standing(TILES) == Standing(next=4, end=9, heard_s=12.5, since_s=11.0, first=2)
 
     def given_up(_tp: Any) -> int:
         raise AssertionError("Partition is not assigned")

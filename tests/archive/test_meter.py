@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from streamproc.archive.index import Gap
 from streamproc.archive.meter import ArchiveMeter
 from streamproc.archive.session import TopicRun
@@ -75,6 +77,12 @@ def test_lag_is_told_in_records_and_seconds_and_what_is_held_in_bytes() -> None:
     shown.one.standings = {0: standing(10, 10, 200, 100), 1: standing(6, 6, 200, 100)}
     assert shown.at(200, "consumer_lag_records", READER) == 0
     assert shown.at(200, "consumer_lag_seconds", READER) == 0
+
+
+def test_the_share_of_what_is_kept_is_told_of_the_partition_worst_off() -> None:
+    shown = Shown()
+    shown.one.standings = {0: replace(standing(40, 100, 100), first=20), 1: replace(standing(90, 100, 100), first=0)}
+    assert shown.at(100, "consumer_lag_of_kept_ratio", READER) == 0.75
 
 
 def test_a_burst_after_a_pause_is_no_older_than_the_end_of_the_pause() -> None:

@@ -8,6 +8,9 @@ from tests.dashboards.rule_series import (
     AGGREGATE,
     ENDED,
     EXTRACT,
+    LAG,
+    LAG_S,
+    OF_KEPT,
     OPEN,
     PRODUCER,
     PUBLISHED,
@@ -15,17 +18,65 @@ from tests.dashboards.rule_series import (
     STEPS,
     Case,
     archive,
+    info,
     of,
     start,
     up,
     vanished,
 )
 
+_OTHER: Final = 'job="others",instance="o"'
+OTHERS: Final = {
+    **dict.fromkeys((up(_OTHER), info(_OTHER)), f"1x{STEPS}"),
+    start(_OTHER): f"0x{STEPS}",
+    f'streamproc_consumer_lag_seconds{{{_OTHER},reader="worker",topic="test.tiles"}}': f"0x{STEPS}",
+    f'streamproc_consumer_lag_records{{{_OTHER},reader="worker",topic="test.tiles"}}': f"0x{STEPS}",
+}
+"""A worker of another prefix."""
+
 GONE_CASES: Final = (
     Case(
         name="no worker extracts, and an archive reads the same topic",
         changes={**archive(), **vanished(EXTRACT, 8)},
         alerts={2: set(), 4: {"StreamprocNoWorkers"}, 15: {"StreamprocNoWorkers"}},
+    ),
+    Case(
+        name="no worker extracts, and those of another prefix do",
+        changes={**OTHERS, **vanished(EXTRACT, 8)},
+        alerts={2: set(), 4: {"StreamprocNoWorkers"}, 15: {"StreamprocNoWorkers"}},
+    ),
+    Case(
+        name="workers of another prefix extract, and nobody was ever seen to aggregate for them",
+        changes=OTHERS,
+        alerts={minute: set() for minute in (2, 5, 15)},
+    ),
+    Case(
+        name="no worker extracted ever",
+        changes={LAG: None, LAG_S: None, OF_KEPT: None},
+        alerts={2: {"StreamprocNoWorkers"}, 15: {"StreamprocNoWorkers"}},
+    ),
+    Case(
+        name="the first worker that extracts comes late",
+        changes={LAG: "_x12 0x188", LAG_S: "_x12 0x188", OF_KEPT: "_x12 0x188"},
+        alerts={2: {"StreamprocNoWorkers"}, 3: set(), 10: set()},
+    ),
+    Case(
+        name="another worker of the same topic takes over",
+        changes={
+            **{name: f"{values.rpartition('x')[0]}x20 stale" for name, values in of(EXTRACT).items()},
+            up(EXTRACT): "1x20 stale",
+            **{
+                name.replace('"e"', '"f"'): f"_x22 {values}"
+                for name, values in {**of(EXTRACT), up(EXTRACT): f"1x{STEPS}", start(EXTRACT): f"330x{STEPS}"}.items()
+            },
+        },
+        alerts={minute: set() for minute in (4, 7, 10, 20)},
+    ),
+    Case(
+        name="workers are gone for more than a day",
+        changes={**vanished(EXTRACT, 20), **vanished(AGGREGATE, 20)},
+        alerts={4: set(), 60: {"StreamprocNoWorkers"}, 1439: {"StreamprocNoWorkers"}, 1500: {"StreamprocNoWorkers"}},
+        hours=26,
     ),
     Case(
         name="ingest is gone from what is discovered",

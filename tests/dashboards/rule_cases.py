@@ -24,7 +24,9 @@ from tests.dashboards.rule_series import (
     HEALTHY,
     LAG,
     LAG_S,
+    OF_KEPT,
     OPEN,
+    PARTIAL,
     PRODUCER,
     PUBLISHED,
     REPLAYED,
@@ -203,6 +205,11 @@ CASES: Final = (
         },
     ),
     Case(
+        name="a frame ends in part",
+        changes={PARTIAL: "0x8 1x192"},
+        alerts={2: set(), 3: {"StreamprocFramesIncomplete"}, 9: {"StreamprocFramesIncomplete"}, 18: set()},
+    ),
+    Case(
         name="a series of failures that begins above 0",
         changes={f'streamproc_frames_failed_total{{{PRODUCER},camera="yard"}}': "_x8 1x192"},
         alerts={1: set(), 3: {"StreamprocFramesFailed"}, 8: set()},
@@ -286,6 +293,30 @@ CASES: Final = (
             3: {"StreamprocLagNearRetention*", "StreamprocLagGrowing*"},
             5: {"StreamprocLagNearRetention", "StreamprocLagGrowing"},
         },
+    ),
+    Case(
+        name="records are about to be deleted unread because of their bytes",
+        changes={LAG_S: "0x8 0+15x192", LAG: "0x8 0+600x192", OF_KEPT: "0x8 0+0.05x19 1x172"},
+        alerts={
+            4: {"StreamprocLagGrowing*"},
+            5: {"StreamprocLagNearRetention*", "StreamprocLagGrowing"},
+            7: {"StreamprocLagNearRetention", "StreamprocLagGrowing"},
+        },
+    ),
+    Case(
+        name="half of the little that a new topic keeps is unread for some seconds",
+        changes={LAG_S: "0x8 10+0.1x192", OF_KEPT: "0x8 0.9x192", LAG: "0x8 90x192"},
+        alerts={minute: set() for minute in (3, 5, 10)},
+    ),
+    Case(
+        name="workers are late, and it is little of what is kept",
+        changes={LAG_S: "0x8 600x192", OF_KEPT: "0x8 0.4x192", LAG: "0x8 9000x192"},
+        alerts={5: {"StreamprocLagGrowing"}, 10: {"StreamprocLagGrowing"}},
+    ),
+    Case(
+        name="an archive's records are about to be deleted because of their bytes, and no worker's",
+        changes=archive(lag_s="0x8 120x192", lag="0x8 9000x192", of_kept="0x8 0.6x192"),
+        alerts={2: set(), 6: {"StreamprocLagGrowing", "StreamprocLagNearRetention"}},
     ),
     Case(
         name="a single scrape says that a reader is hours behind",

@@ -35,6 +35,8 @@ HEALTHY: Final[Mapping[str, str]] = {
     f'streamproc_consumer_lag_records{{{EXTRACT},reader="worker",topic="streamproc.tiles"}}': f"0x{STEPS}",
     f'streamproc_consumer_lag_seconds{{{AGGREGATE},reader="worker",topic="streamproc.features"}}': f"0x{STEPS}",
     f'streamproc_consumer_lag_records{{{AGGREGATE},reader="worker",topic="streamproc.features"}}': f"0x{STEPS}",
+    f'streamproc_consumer_lag_of_kept_ratio{{{EXTRACT},reader="worker",topic="streamproc.tiles"}}': f"0x{STEPS}",
+    f'streamproc_consumer_lag_of_kept_ratio{{{AGGREGATE},reader="worker",topic="streamproc.features"}}': f"0x{STEPS}",
     f'streamproc_deadletters_total{{{EXTRACT},stage="extract",reason="decode"}}': f"0x{STEPS}",
     f"streamproc_rebalances_total{{{EXTRACT}}}": f"2x{STEPS}",
     f"streamproc_open_frames{{{AGGREGATE}}}": f"2x{STEPS}",
@@ -55,9 +57,11 @@ REPLAYED: Final = f'streamproc_replay_frames_total{{{PRODUCER},source="log",targ
 
 PUBLISHED: Final = f'streamproc_frames_published_total{{{PRODUCER},camera="gate"}}'
 ENDED: Final = f'streamproc_frames_total{{{AGGREGATE},camera="gate",outcome="complete"}}'
+PARTIAL: Final = f'streamproc_frames_total{{{AGGREGATE},camera="gate",outcome="partial"}}'
 EXPIRED: Final = f'streamproc_frames_total{{{AGGREGATE},camera="gate",outcome="expired"}}'
 OPEN: Final = f"streamproc_open_frames{{{AGGREGATE}}}"
 LAG_S: Final = f'streamproc_consumer_lag_seconds{{{EXTRACT},reader="worker",topic="streamproc.tiles"}}'
+OF_KEPT: Final = f'streamproc_consumer_lag_of_kept_ratio{{{EXTRACT},reader="worker",topic="streamproc.tiles"}}'
 LAG: Final = f'streamproc_consumer_lag_records{{{EXTRACT},reader="worker",topic="streamproc.tiles"}}'
 FEATURES: Final = f'streamproc_consumer_lag_records{{{AGGREGATE},reader="worker",topic="streamproc.features"}}'
 FAST: Final = f'streamproc_event_latency_seconds_bucket{{{AGGREGATE},camera="gate",le="1.0"}}'
@@ -91,7 +95,7 @@ def vanished(one: str, after: int) -> dict[str, str]:
     return {name: f"{values.rpartition('x')[0]}x{after} stale" for name, values in series.items()}
 
 
-def archive(*, lag_s: str = f"0x{STEPS}", lag: str = f"0x{STEPS}") -> dict[str, str]:
+def archive(*, lag_s: str = f"0x{STEPS}", lag: str = f"0x{STEPS}", of_kept: str = f"0x{STEPS}") -> dict[str, str]:
     """An archive of the topic that extract workers read."""
     one = 'job="archive",instance="r"'
     reads = f'{one},reader="archive",topic="streamproc.tiles"'
@@ -100,6 +104,7 @@ def archive(*, lag_s: str = f"0x{STEPS}", lag: str = f"0x{STEPS}") -> dict[str, 
         start(one): f"0x{STEPS}",
         f"streamproc_consumer_lag_seconds{{{reads}}}": lag_s,
         f"streamproc_consumer_lag_records{{{reads}}}": lag,
+        f"streamproc_consumer_lag_of_kept_ratio{{{reads}}}": of_kept,
     }
 
 

@@ -16,6 +16,7 @@ from dashboards.prometheus import REAL, Alert, Record, Timing, duration
 from dashboards.recording import COUNTED
 from dashboards.rules import FILE, rules, text
 from streamproc.metrics import Metrics
+from streamproc.model import OUTCOMES
 from tests.dashboards import rule_cases
 from tests.dashboards.rule_cases import CASES, TEST_FILE
 from tests.dashboards.rule_series import Case
@@ -97,11 +98,19 @@ def test_the_runbook_has_a_section_for_each_alert_and_no_other() -> None:
     assert sections == list(dict.fromkeys(alert.name for alert in ALERTS))
 
 
+def test_each_outcome_but_complete_is_told_once_and_only_frames_that_are_lost_call_somebody_up() -> None:
+    told: dict[str, list[str]] = {one: [] for one in OUTCOMES}
+    for alert in ALERTS:
+        if alert.name == "StreamprocFramesIncomplete":
+            ((how, what),) = re.findall(r'outcome(=|!~)"([^"]+)"', alert.expr)
+            for one in OUTCOMES:
+                told[one] += [alert.severity] * ((re.fullmatch(what, one) is not None) == (how == "="))
+    assert told == {"complete": [], "partial": ["warning"], "rejected": ["warning"], "expired": ["critical"]}
+
+
 def test_templates_name_labels_that_the_alert_has() -> None:
     """A label that is not there is shown as nothing: `camera  is blind`."""
     for alert in ALERTS:
-        if alert.name == "StreamprocNoWorkers":
-            continue
         shown = set(re.findall(r"\$labels\.([a-z_]+)", alert.summary + alert.description))
         known = {"job", "instance"}
         for name, _ in asked(alert.expr):

@@ -113,8 +113,16 @@ def test_a_sound_cluster_gives_no_warning() -> None:
             *("lag", "wrong", ["2 records of p.tiles were removed before they were read", "retention.ms=7200000"]),
         ),
         (
+            having(TOPICS.tiles, first={0: 12, 1: 0}, end={0: 12, 1: 10}),
+            *("lag", "wrong", [f"retention.bytes={8 * 2**30}; set STREAMPROC_TILES_KEPT_BYTES={16 * 2**30} as"]),
+        ),
+        (
             grouped(waits_ms={TOPICS.tiles: NOW_MS - 1_900_000}),
-            *("lag", "warning", ["1900 s old and the topic keeps 3600 s", "add workers (up to 2)"]),
+            *("lag", "warning", ["1900 s old and the topic keeps 3600 s, or less: 4294967296 b", "workers (up to 2)"]),
+        ),
+        (
+            grouped(waits_ms={TOPICS.features: NOW_MS - 1_900_000}),
+            *("lag", "warning", ["1900 s old and the topic keeps 3600 s: add workers (up to 2)"]),
         ),
         (
             having(TOPICS.events, newest_ms=NOW_MS + 90_000),
