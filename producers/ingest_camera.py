@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FINISH_S = 10.0  # for what waits when the camera ends
+REMIND_S = 600.0  # the same offline event again, for readers who look back less far than the camera is blind
 _GRACE_S = 1.0  # over the source's own time limits
+
+
+_NO_LOSS = ("finished", "stopped", "removed")
 
 
 class _Frozen(StreamprocError):
@@ -141,6 +145,7 @@ class Camera:
         self.events = 0
         self.fps: float | None = None
         self.last_reason: OfflineReason | None = None
+        self._remind: tuple[CameraEvent, float] | None = None  # the last event, if it is of a loss; when it is due
         self.done = False
         self._thread = threading.Thread(target=self._live, name=f"camera {spec.name}", daemon=True)
 
@@ -180,7 +185,10 @@ class Camera:
             self._thread.join(timeout_s)
 
     def watch(self, now_s: float) -> None:
-        """Interrupt a live source that breaks its own time limits; to be called now and then."""
+        """Interrupt a live source that breaks its time limits, and remind of one that is lost; called now and then."""
+        if (remind := self._remind) is not None and now_s >= remind[1] and self.last_reason not in _NO_LOSS:
+            self._remind = (remind[0], now_s + REMIND_S)
+            self._tell(remind[0])
         with self._lock:
             since_s, source = self._waiting_since_s, self._source
         if since_s is None or not isinstance(source, LiveSource):
@@ -372,7 +380,9 @@ class Camera:
         run, sequence = self._lane.position()
         self.events += 1
         name, at_ns = self.spec.name, time.time_ns()
-        self._tell(CameraEvent(camera=name, run=run, sequence=sequence, at_ns=at_ns, what=what, data=data))
+        event = CameraEvent(camera=name, run=run, sequence=sequence, at_ns=at_ns, what=what, data=data)
+        self._remind = (event, time.monotonic() + REMIND_S) if what == "offline" else None
+        self._tell(event)
 
 
 def _number(fps: Fps) -> float | None:

@@ -152,7 +152,7 @@ class Camera:
         if event.type == "frame":
             self.sight.add(event.at_ms)
             return
-        if event.what not in ("online", "offline", "gap") or event.emitted_ms < now_ms - 2 * HOUR_MS:
+        if event.what not in ("online", "offline", "gap") or event.at_ms < now_ms - 2 * HOUR_MS:
             return
         other_ms = event.captured_ms if event.until_ms is None else event.until_ms
         begin_ms = event.captured_ms if event.what == "gap" else event.emitted_ms

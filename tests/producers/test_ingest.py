@@ -145,6 +145,25 @@ def test_a_folder_of_pictures_is_read_once_and_masked(tmp_path: Path) -> None:
         assert set(tile.value) == ({0} if tile.header.col == 0 else {0, 200})
 
 
+def test_a_camera_that_stays_lost_is_told_again_with_the_same_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producers.ingest_camera.REMIND_S", 0.3)
+    stages = {"a": Stage(), "b": Stage()}
+    with Theatre(tmp_path / "cameras.toml", stages) as theatre:
+        all_online(theatre, "a", "b")
+        stages["b"].mode = "ended"
+        wait_until(lambda: theatre.broker.story("b").count("offline ended") >= 3, "reminders", timeout_s=10)
+        stages["b"].mode = "alive"
+        wait_until(lambda: states(theatre)["b"] == "online", "b is back", timeout_s=10)
+        told = theatre.broker.story("b").count("offline ended")
+        time.sleep(1)
+        assert theatre.broker.story("b").count("offline ended") == told
+    offline = [event for event in theatre.broker.events("b") if event["what"] == "offline"]
+    assert len({event["at_ns"] for event in offline}) == 2  # lost, and stopped at the end
+    assert theatre.broker.story("a") == ["online", "offline stopped"]
+
+
 def test_a_folder_in_play_is_up_and_its_last_frame_is_of_now(tmp_path: Path) -> None:
     for number in range(60):
         assert cv2.imwrite(str(tmp_path / f"{number:02}.png"), np.full((32, 64, 3), number, np.uint8))

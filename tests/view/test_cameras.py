@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from streamproc.cloudevents import CameraEventKind
@@ -96,6 +97,19 @@ def test_a_camera_is_online_as_its_last_event_says_and_unknown_without_one() -> 
         said.append(camera.online())
     camera.note(camera_shown("offline", NOW_MS, reason="removed"), NOW_MS)
     assert [*said, camera.online()] == [None, True, False, True, None]
+
+
+def test_a_reminder_shows_a_camera_that_was_lost_long_before_the_viewer_looks_back() -> None:
+    """The very event of five hours ago stands in the log again, ten minutes ago."""
+    lost = camera_shown("offline", NOW_MS - 5 * HOUR_MS, reason="unreachable")
+    camera = Camera("gate")
+    camera.note(lost, NOW_MS)
+    assert camera.online() is None
+    for ago_ms in (20 * MINUTE, 10 * MINUTE):
+        camera.note(msgspec.structs.replace(lost, at_ms=NOW_MS - ago_ms), NOW_MS)
+    assert (camera.online(), camera.blind(NOW_MS)) == (False, [(NOW_MS - HOUR_MS, None)])
+    camera.note(camera_shown("online", NOW_MS - MINUTE), NOW_MS)
+    assert (camera.online(), camera.blind(NOW_MS)) == (True, [(NOW_MS - HOUR_MS, NOW_MS - MINUTE)])
 
 
 def test_frames_that_were_not_complete_are_counted_for_an_hour() -> None:

@@ -144,7 +144,8 @@ export class Feed {
       if (reading.signal.aborted) return;
       const known = new Set(this.#rows.map(({ id }) => id));
       const filter = this.filter;
-      const fresh = events.filter((event) => !known.has(event.id) && matches(event, filter));
+      const unique = new Map(events.map((event) => [event.id, event])).values(); // a loss that lasts is told again
+      const fresh = [...unique].filter((event) => !known.has(event.id) && matches(event, filter));
       this.#stuck = events.length > 0 && !fresh.length; // A whole page of one millisecond: the next ends before it.
       this.#more = (more || (this.#moment !== null && !oldest)) && this.#rows.length + fresh.length < MOST_ROWS;
       this.#rows = [...this.#rows, ...fresh].sort(newestFirst).slice(0, MOST_ROWS);
