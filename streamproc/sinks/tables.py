@@ -140,8 +140,14 @@ def _sqlite(file: Path, *, read_only: bool) -> sa.Engine:
     url = sa.URL.create("sqlite", database=place, query={"uri": "true", "mode": mode})
     engine = sa.create_engine(url, connect_args={"timeout": _ANSWER_S}, poolclass=sa.pool.StaticPool)
 
+    # Python's sqlite3 begins a transaction before the first row only: tables would be there although the rest is not.
+    @sa_event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")  # waits for another writer here
+
     @sa_event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # see `_begin`
         cursor = connection.cursor()
         if not read_only:
             cursor.execute("PRAGMA journal_mode=WAL")

@@ -19,7 +19,7 @@ from streamproc.sinks.event import SinkEvent, read_event
 from streamproc.sinks.querying import Asked, query
 from streamproc.sinks.sink import Batch, TargetMoved, Written
 from streamproc.sinks.sql import SqlSink
-from streamproc.sinks.tables import SCHEMA, make_engine
+from streamproc.sinks.tables import SCHEMA, make_engine, metadata
 from tests.event_schema import check_event
 from tests.sinks.material import TOPIC, batch, crossing, frame, ids_of, log_of, record, run
 from tests.sinks.targets import PASSWORD, Postgres
@@ -127,6 +127,22 @@ def test_a_position_that_is_not_ours_is_told(url: str, opened: Callable[..., Sql
     assert rows(url, "SELECT count(*) FROM events") == [(3,)]
 
 
+def test_a_sink_that_dies_while_it_makes_its_tables_leaves_none(
+    url: str, opened: Callable[..., SqlSink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(connection: sa.Connection, **_options: Any) -> None:
+        connection.execute(sa.schema.CreateTable(metadata.tables["events"]))
+        raise KeyboardInterrupt
+
+    sink = opened(url)
+    with monkeypatch.context() as patched:
+        patched.setattr(metadata, "create_all", die)
+        with pytest.raises(KeyboardInterrupt):
+            sink.positions()
+    run(log_of(30), opened(url))
+    assert rows(url, "SELECT count(*) FROM events") == [(30,)]
+
+
 def test_tables_of_others_are_left_alone(url: str, opened: Callable[..., SqlSink]) -> None:
     rows(url, "CREATE TABLE objects (mine INTEGER)")
     with pytest.raises(SinkError, match="has a table 'objects' that is not ours"):
@@ -214,11 +230,8 @@ def test_a_locked_sqlite_is_waited_for(
     sink.positions()
     sink.begin({0: 0})
     engine = make_engine(parse_address(url, visible=False))
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        with pytest.raises(SinkUnavailable, match="locked"):
-            sink.write(batch((0, 0, 1)))
-        connection.rollback()
+    with engine.begin(), pytest.raises(SinkUnavailable, match="locked"):
+        sink.write(batch((0, 0, 1)))
     engine.dispose()
     assert sink.write(batch((0, 0, 1))).new == 1
 
