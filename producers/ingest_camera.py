@@ -186,7 +186,7 @@ class Camera:
 
     def watch(self, now_s: float) -> None:
         """Interrupt a live source that breaks its time limits, and remind of one that is lost; called now and then."""
-        if (remind := self._remind) is not None and now_s >= remind[1] and self.last_reason not in _NO_LOSS:
+        if (remind := self._remind) is not None and now_s >= remind[1]:
             self._remind = (remind[0], now_s + REMIND_S)
             self._tell(remind[0])
         with self._lock:
@@ -381,7 +381,8 @@ class Camera:
         self.events += 1
         name, at_ns = self.spec.name, time.time_ns()
         event = CameraEvent(camera=name, run=run, sequence=sequence, at_ns=at_ns, what=what, data=data)
-        self._remind = (event, time.monotonic() + REMIND_S) if what == "offline" else None
+        lasts = what == "offline" and data["reason"] not in _NO_LOSS
+        self._remind = (event, time.monotonic() + REMIND_S) if lasts else None
         self._tell(event)
 
 
